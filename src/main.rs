@@ -1,0 +1,2 @@
+//! The `hemoflow` program.
+fn main() {}
