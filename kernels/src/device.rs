@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A client of the device's queue: what a kernel is launched with.
-pub type Client = cubecl::Client;
+pub type Client = cubecl::client::Client;
 
 /// A device by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
