@@ -1,1 +1,1 @@
-//! Hemoflow.
+//! Named assemblies of operators.

@@ -13,6 +13,7 @@
 
 pub mod device;
 pub mod error;
+pub mod executor;
 pub mod units;
 
 pub use device::{Client, Device, DeviceError};

@@ -4,4 +4,10 @@
 //! |---|---|---|---|---|
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
+pub mod completeness;
+pub mod dicom;
+pub mod event;
+pub mod plumbing;
 pub mod record;
+pub mod refine;
+pub mod store;

@@ -1,0 +1,80 @@
+//! Classification: the probability of a slice in the context of its neighbors.
+//!
+//! In: `(series, plan)` whose encodings are on the shelf. Out: `(series, call)`, once the logits of the plan's windows
+//! are on the shelf; a [`Call`] says whether the slice passes the gate of the masks. The logit of a slice is the mean
+//! over all windows that contain it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::encode::sigmoid;
+use crate::plumbing::{self, Collection, Stage, Task};
+use crate::record::{Digest, SeriesKey};
+use crate::stack::Plan;
+use crate::store::Shelf;
+
+/// A plan with the classifier's decision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Call {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether the slice's probability reaches the gate, so that it has masks.
+    pub positive: bool,
+}
+
+/// The probability of a plan's slice: the sigmoid of the mean of its logits, summed from the lowest window. `None` if a
+/// window is not on the shelf.
+#[must_use]
+pub fn probability(plan: &Plan, logits: &Shelf<Vec<f32>>) -> Option<f32> {
+    let mut sum = 0.0;
+    let mut count = 0.0;
+    for context in &plan.context {
+        sum += logits.get(&context.name)?.get(context.position)?;
+        count += 1.0;
+    }
+    (count > 0.0).then(|| sigmoid(sum / count))
+}
+
+/// The logits of one window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassifyTask {
+    name: Digest,
+    /// Names of the encodings, in z order.
+    pub encodings: Vec<Digest>,
+}
+
+impl Task for ClassifyTask {
+    fn name(&self) -> Digest {
+        self.name
+    }
+}
+
+/// Extension trait for collections of plans.
+pub trait Classify<'scope> {
+    /// Passes each plan on, with the classifier's decision, once the logits of its windows are on the shelf.
+    fn classify(
+        self,
+        mask_gate: f32,
+        stage: Stage<ClassifyTask, Vec<f32>>,
+    ) -> Collection<'scope, (SeriesKey, Call)>;
+}
+
+impl<'scope> Classify<'scope> for Collection<'scope, (SeriesKey, Plan)> {
+    fn classify(
+        self,
+        mask_gate: f32,
+        stage: Stage<ClassifyTask, Vec<f32>>,
+    ) -> Collection<'scope, (SeriesKey, Call)> {
+        let logits = stage.shelf.clone();
+        let windows = |(_, plan): &(SeriesKey, Plan)| {
+            let task = |context: &crate::stack::Context| ClassifyTask {
+                name: context.name,
+                encodings: context.encodings.clone(),
+            };
+            plan.context.iter().map(task).collect()
+        };
+        plumbing::furnish(self, stage, windows).map(move |(key, plan)| {
+            let positive = probability(&plan, &logits).is_some_and(|probability| probability >= mask_gate);
+            (key, Call { plan, positive })
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! DICOM in and out: files to instances, results to objects.
+
+mod header;
+mod instance;
+
+pub use header::Header;
+pub use instance::{Frame, Instance, Pixels, Source};

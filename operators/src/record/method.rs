@@ -1,0 +1,64 @@
+//! The numbers of the method, and the name that they give to results together with the model.
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+use crate::refine::RefineConfig;
+
+/// How evidence becomes masks. Every number is part of the name of a result: a changed number is a new version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MethodConfig {
+    /// Positions on each side that the probability of a slice depends on.
+    pub context_radius: usize,
+    /// A wider step between slices, mm, ends a run: no context, no fusion and no volume across it.
+    pub max_gap_mm: f64,
+    /// Positions on each side whose activation maps are fused.
+    pub fuse_reach: usize,
+    /// The part of a slice's normalized activation map above this is the region to refine.
+    pub cam_threshold: f32,
+    /// Slices below this single-slice probability have no activation map.
+    pub cam_gate: f32,
+    /// Slices at or above this probability in their sequence have masks.
+    pub mask_gate: f32,
+    /// How a region becomes a pseudo-mask.
+    pub refine: RefineConfig,
+}
+
+impl Default for MethodConfig {
+    fn default() -> Self {
+        Self {
+            context_radius: 7,
+            max_gap_mm: 12.0,
+            fuse_reach: 2,
+            cam_threshold: 0.7,
+            cam_gate: 0.1,
+            mask_gate: 0.5,
+            refine: RefineConfig::default(),
+        }
+    }
+}
+
+/// A method as it names its results: the numbers and the digests that stand for them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Method {
+    /// The numbers.
+    pub config: MethodConfig,
+    /// Names the weights: encodings and logits depend on nothing else.
+    pub model: Digest,
+    /// Names the weights and the numbers: masks depend on both.
+    pub digest: Digest,
+}
+
+impl Method {
+    /// The method of this model and these numbers.
+    ///
+    /// # Errors
+    ///
+    /// Returns the serializer's error if a number cannot be written.
+    pub fn new(model: Digest, config: MethodConfig) -> Result<Self, serde_json::Error> {
+        let numbers = serde_json::to_vec(&config)?;
+        let digest = Digest::builder("method").digest(&model).bytes(&numbers).finish();
+        Ok(Self { config, model, digest })
+    }
+}

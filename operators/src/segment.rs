@@ -1,0 +1,90 @@
+//! Segmentation: the student network's own answer, from the pixels of one slice.
+//!
+//! In: `(series, call)`. Out: the same, once the mask of a positive slice is on the shelf. Logits come back to the
+//! slice's own grid bilinearly; a voxel is inside where its logit is positive and the brain is.
+
+use std::sync::Arc;
+
+use kernels::units::Window;
+use kernels::{Client, KernelError, resize, window};
+
+use crate::brain::brain_mask;
+use crate::classify::Call;
+use crate::model::{Model, ModelError};
+use crate::plumbing::{self, Collection, Stage, Task};
+use crate::record::{Digest, Mask, Method, Plane, SeriesKey};
+
+/// A segmentation that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// The model failed.
+    #[error("the segmenter failed")]
+    Model(#[from] ModelError),
+    /// A kernel failed.
+    #[error("a kernel failed")]
+    Kernel(#[from] KernelError),
+}
+
+/// Segments planes, each with its pixel spacing (between rows, between columns, mm), in one batch.
+///
+/// # Errors
+///
+/// Returns [`SegmentError`] if the device or the model fails.
+pub fn segment(
+    model: &Model,
+    client: &Client,
+    planes: &[(Arc<Plane>, [f64; 2])],
+) -> Result<Vec<Mask>, SegmentError> {
+    let size = [model.card().input_size; 2];
+    let mut images = Vec::with_capacity(planes.len() * size[0] * size[1]);
+    for (plane, _) in planes {
+        let shape = [plane.rows, plane.columns];
+        images.extend(window::window(client, plane.stored(), shape, plane.rescale, &[Window::BRAIN], size)?);
+    }
+    let logits = model.segment(&images, planes.len())?;
+    let mask = |((plane, spacing_mm), logits): (&(Arc<Plane>, [f64; 2]), &[f32])| {
+        let brain = brain_mask(&plane.hu(), plane.rows, plane.columns, *spacing_mm);
+        let logits = resize::bilinear(logits, size, [plane.rows, plane.columns]);
+        Mask { voxels: logits.iter().zip(brain).map(|(logit, brain)| u8::from(*logit > 0.0) & brain).collect() }
+    };
+    Ok(planes.iter().zip(logits.chunks_exact(size[0] * size[1])).map(mask).collect())
+}
+
+/// Segment the slice of this digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentTask {
+    name: Digest,
+    /// The slice, and the name of its plane.
+    pub slice: Digest,
+    /// Pixel spacing, nanometers.
+    pub spacing_nm: [i64; 2],
+}
+
+impl SegmentTask {
+    /// The task of a positive call.
+    #[must_use]
+    pub fn of(call: &Call, method: &Method) -> Option<Self> {
+        let slice = &call.plan.slice;
+        let name = Digest::builder("mask").digest(&method.digest).digest(&slice.digest).finish();
+        call.positive.then_some(Self { name, slice: slice.digest, spacing_nm: slice.geometry.spacing_nm })
+    }
+}
+
+impl Task for SegmentTask {
+    fn name(&self) -> Digest {
+        self.name
+    }
+}
+
+/// Extension trait for collections of calls.
+pub trait Segment<'scope> {
+    /// Passes each call on once the mask of a positive slice is on the shelf.
+    fn segment(self, method: Method, stage: Stage<SegmentTask, Mask>) -> Self;
+}
+
+impl<'scope> Segment<'scope> for Collection<'scope, (SeriesKey, Call)> {
+    fn segment(self, method: Method, stage: Stage<SegmentTask, Mask>) -> Self {
+        plumbing::furnish(self, stage, move |(_, call)| SegmentTask::of(call, &method).into_iter().collect())
+    }
+}
