@@ -228,6 +228,7 @@ impl Stages {
     #[must_use]
     pub fn shelves(&self) -> Shelves {
         Shelves {
+            pixels: self.pixels.clone(),
             planes: self.decode.shelf.clone(),
             encodings: self.encode.shelf.clone(),
             logits: self.classify.shelf.clone(),

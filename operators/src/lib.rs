@@ -2,6 +2,19 @@
 //!
 //! | operator | in | out | error | event |
 //! |---|---|---|---|---|
+//! | [`instances`] | changes | slices present | - | - |
+//! | [`decode`] | slices | slices whose plane is there | [`Rejection`](record::Rejection) | `StageAsked` |
+//! | [`encode`] | slices | slices whose encoding is there | - | `StageAsked` |
+//! | [`stack`] | slices | plans: what each slice depends on | - | - |
+//! | [`classify`] | plans | calls: plans with the classifier's decision | - | `StageAsked` |
+//! | [`fuse`] | calls | calls whose fused maps are there | - | `StageAsked` |
+//! | [`refine`] | calls | calls whose candidate masks are there | - | `StageAsked` |
+//! | [`reconcile`] | calls | calls whose pseudo-mask is there | - | `StageAsked` |
+//! | [`segment`] | calls | calls whose segmentation is there | - | `StageAsked` |
+//! | [`publish`] | facts | a publication for each series and tick that changed it | - | - |
+//!
+//! The operators stand on the records of [`record`], the blocks of [`store`] and the events of [`event`]; only
+//! [`plumbing`] handles capabilities and frontiers.
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
 pub mod completeness;
