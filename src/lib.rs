@@ -15,6 +15,7 @@ pub mod arguments;
 pub mod collector;
 pub mod command;
 pub mod console;
+pub mod data_set;
 pub mod engine;
 pub mod http;
 pub mod result_tree;

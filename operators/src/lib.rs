@@ -24,3 +24,18 @@ pub mod plumbing;
 pub mod record;
 pub mod refine;
 pub mod store;
+
+/// What a graph needs to read as a table of contents.
+pub mod prelude {
+    pub use crate::classify::Classify;
+    pub use crate::decode::Decode;
+    pub use crate::encode::Encode;
+    pub use crate::fuse::Fuse;
+    pub use crate::instances::Instances;
+    pub use crate::plumbing::Collection;
+    pub use crate::publish::Publish;
+    pub use crate::reconcile::Reconcile;
+    pub use crate::refine::Refine;
+    pub use crate::segment::Segment;
+    pub use crate::stack::Stack;
+}

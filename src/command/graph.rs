@@ -9,7 +9,7 @@ use crate::console::Console;
 
 /// Prints the graphs, or the one that was named.
 pub(super) fn graphs(arguments: &Graphs, _device: Device, console: &mut Console) -> anyhow::Result<Exit> {
-    let known = graphs::catalogue();
+    let known = graphs::catalogue()?;
     let wanted = |name: &str| arguments.name.as_deref().is_none_or(|wanted| wanted == name);
     if !known.iter().any(|(name, _)| wanted(name)) {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
