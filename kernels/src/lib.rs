@@ -14,7 +14,13 @@
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod resize;
 pub mod units;
+pub mod window;
+
+#[cfg(test)]
+mod compare;
+mod launch;
 
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;
