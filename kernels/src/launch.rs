@@ -29,9 +29,16 @@ pub(crate) fn spread(client: &Client, kernel: &'static str, len: usize) -> Resul
         Some(cores) => len.div_ceil(cores.max(1) as usize * RUNS_PER_CORE).next_multiple_of(16),
         None => 1,
     };
-    let runs = len.div_ceil(run);
-    let units = CubeDim::new(client, runs);
-    Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, runs, units), units, run })
+    Ok(Spread { run, ..singly(client, kernel, len.div_ceil(run))? })
+}
+
+/// One unit for each of `len` results, on every device.
+pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Result<Spread, KernelError> {
+    if len > MOST {
+        return Err(KernelError::TooLarge { kernel, len });
+    }
+    let units = CubeDim::new(client, len);
+    Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, len, units), units, run: 1 })
 }
 
 /// Refuses an array that has not the length that its shape says.

@@ -11,9 +11,12 @@
     reason = "`as` is how cube functions convert, and launches narrow sizes that they have checked"
 )]
 
+pub mod cam;
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod fuse;
+pub mod histogram;
 pub mod resize;
 pub mod units;
 pub mod window;
