@@ -11,10 +11,19 @@
     reason = "`as` is how cube functions convert, and launches narrow sizes that they have checked"
 )]
 
+pub mod cam;
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod fuse;
+pub mod histogram;
+pub mod resize;
 pub mod units;
+pub mod window;
+
+#[cfg(test)]
+mod compare;
+mod launch;
 
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;
