@@ -20,6 +20,9 @@
 pub mod completeness;
 pub mod dicom;
 pub mod event;
+pub mod geometry;
+pub mod kmeans;
+pub mod measure;
 pub mod plumbing;
 pub mod record;
 pub mod refine;
