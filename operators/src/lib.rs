@@ -5,8 +5,11 @@
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
 pub mod completeness;
+pub mod decode;
 pub mod dicom;
 pub mod event;
+pub mod intake;
+pub mod nifti;
 pub mod plumbing;
 pub mod record;
 pub mod refine;
