@@ -17,15 +17,27 @@
 //! [`plumbing`] handles capabilities and frontiers.
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
+pub mod classify;
 pub mod completeness;
+pub mod decode;
 pub mod dicom;
+pub mod encode;
 pub mod event;
+pub mod fuse;
 pub mod geometry;
+pub mod instances;
+pub mod intake;
 pub mod kmeans;
 pub mod measure;
+pub mod nifti;
 pub mod plumbing;
+pub mod publish;
+pub mod reconcile;
 pub mod record;
 pub mod refine;
+pub mod report;
+pub mod segment;
+pub mod stack;
 pub mod store;
 
 /// What a graph needs to read as a table of contents.
