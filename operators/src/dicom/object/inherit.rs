@@ -2,7 +2,7 @@
 //!
 //! Source: PS3.3 C.7.1.1 (Patient), C.7.2.1 (General Study), C.7.2.2 (Patient Study). Values are repeated as they were
 //! read, also where they are not legal: they identify. Type 2 attributes are there, empty where the image has none;
-//! optional ones only where they have a value.
+//! optional ones only where they have a legal value.
 
 use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::tags;
@@ -24,7 +24,7 @@ const EXPECTED: [(Tag, VR); 10] = [
     (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
 ];
 
-/// Type 3: present with a value or not at all.
+/// Type 3: present with a legal value or not at all.
 const OPTIONAL: [Tag; 8] = [
     tags::ISSUER_OF_PATIENT_ID,
     tags::PATIENT_AGE,
@@ -68,7 +68,7 @@ fn copy(header: &Header, tag: Tag) -> Option<Element> {
 pub(crate) fn patient_and_study(header: &Header) -> Vec<Element> {
     let mut elements: Vec<Element> =
         EXPECTED.into_iter().map(|(tag, vr)| copy(header, tag).unwrap_or_else(|| empty(tag, vr))).collect();
-    elements.extend(OPTIONAL.into_iter().filter_map(|tag| copy(header, tag)));
+    elements.extend(OPTIONAL.into_iter().filter_map(|tag| copy(header, tag)).filter(is_legal));
     elements.extend(identity_removed(header));
     elements
 }
@@ -109,6 +109,22 @@ impl Moment {
     /// As the content date and time.
     pub(crate) fn content(&self) -> [Element; 2] {
         [text(tags::CONTENT_DATE, VR::DA, &*self.date), text(tags::CONTENT_TIME, VR::TM, &*self.time)]
+    }
+}
+
+/// Whether a value has the form of its representation (PS3.5 table 6.2-1), of those that [`OPTIONAL`] has.
+fn is_legal(element: &Element) -> bool {
+    let Ok(text) = element.to_str() else { return false };
+    let text = text.trim();
+    match element.vr() {
+        VR::AS => {
+            let (digits, unit) = text.split_at_checked(3).unwrap_or_default();
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && ["D", "W", "M", "Y"].contains(&unit)
+        }
+        VR::DS => text.len() <= 16 && text.parse::<f64>().is_ok_and(f64::is_finite),
+        VR::CS | VR::SH => text.chars().count() <= 16,
+        VR::LT => text.chars().count() <= 10_240,
+        _ => text.chars().count() <= 64,
     }
 }
 
@@ -155,6 +171,17 @@ mod tests {
         let object = inherited(&[]);
         assert!(EXPECTED.iter().all(|(tag, _)| object.get(*tag).is_some()));
         assert!(OPTIONAL.iter().all(|tag| object.get(*tag).is_none()));
+    }
+
+    #[test]
+    fn an_optional_attribute_is_legal_or_absent() {
+        let age = |value: &str| inherited(&[(tags::PATIENT_AGE, VR::AS, value)]).get(tags::PATIENT_AGE).is_some();
+        assert!(age("042Y") && !age("0Y") && !age("42Y") && !age("04ZY") && !age("042X") && !age(""));
+        let size = |value: &str| inherited(&[(tags::PATIENT_SIZE, VR::DS, value)]).get(tags::PATIENT_SIZE).is_some();
+        assert!(size("1.75") && !size("tall") && !size("1.75000000000000000") && !size("inf"));
+        let study =
+            |value| inherited(&[(tags::STUDY_DESCRIPTION, VR::LO, value)]).get(tags::STUDY_DESCRIPTION).is_some();
+        assert!(study(&"ü".repeat(64)) && !study(&"u".repeat(65)));
     }
 
     #[test]

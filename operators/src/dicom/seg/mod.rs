@@ -83,7 +83,7 @@ impl SegKind {
     fn description(self) -> &'static str {
         match self {
             Self::Segmentation => "Intracranial hemorrhage found by a segmentation network",
-            Self::PseudoMask => "Refined class activation map: evidence for a label, not a reading",
+            Self::PseudoMask => "Refined class activation map: weak evidence, not a reading",
         }
     }
 }
