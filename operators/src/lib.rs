@@ -7,7 +7,9 @@
 pub mod completeness;
 pub mod dicom;
 pub mod event;
+pub mod model;
 pub mod plumbing;
 pub mod record;
 pub mod refine;
 pub mod store;
+pub mod train;
