@@ -30,6 +30,7 @@ pub mod intake;
 pub mod kmeans;
 pub mod mask_volume;
 pub mod measure;
+pub mod model;
 pub mod nifti;
 pub mod overlay;
 pub mod plumbing;
@@ -41,6 +42,7 @@ pub mod report;
 pub mod segment;
 pub mod stack;
 pub mod store;
+pub mod train;
 
 /// What a graph needs to read as a table of contents.
 pub mod prelude {
