@@ -8,18 +8,15 @@ pub(crate) mod fragments;
 mod geometry;
 mod header;
 mod instance;
-<<<<<<< HEAD
 pub(crate) mod jpeg12;
 mod kernel;
 pub(crate) mod layout;
+mod object;
 mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
-=======
-mod object;
 pub mod seg;
->>>>>>> objects
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
