@@ -7,6 +7,8 @@
 pub mod completeness;
 pub mod dicom;
 pub mod event;
+pub mod mask_volume;
+pub mod overlay;
 pub mod plumbing;
 pub mod record;
 pub mod refine;

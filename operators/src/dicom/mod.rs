@@ -2,6 +2,8 @@
 
 mod header;
 mod instance;
+mod object;
+pub mod seg;
 
 pub use header::Header;
 pub use instance::{Frame, Instance, Pixels, Source};
