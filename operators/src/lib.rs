@@ -7,9 +7,12 @@
 pub mod completeness;
 pub mod dicom;
 pub mod event;
+pub mod labels;
 pub mod mask_volume;
 pub mod overlay;
+pub mod phantom;
 pub mod plumbing;
 pub mod record;
 pub mod refine;
+pub mod score;
 pub mod store;

@@ -2,7 +2,7 @@
 
 mod header;
 mod instance;
-mod object;
+pub(crate) mod object;
 pub mod seg;
 
 pub use header::Header;
