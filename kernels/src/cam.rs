@@ -76,13 +76,7 @@ pub fn region_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2], thres
 
 /// The definition of [`cam`].
 #[must_use]
-pub fn reference(
-    features: &[f32],
-    shape: [usize; 4],
-    weights: &[f32],
-    size: [usize; 2],
-    threshold: f32,
-) -> Vec<u8> {
+pub fn reference(features: &[f32], shape: [usize; 4], weights: &[f32], size: [usize; 2], threshold: f32) -> Vec<u8> {
     let maps = activation_reference(features, shape, weights);
     region_reference(&maps, [shape[0], shape[2], shape[3]], size, threshold)
 }
@@ -114,12 +108,7 @@ pub fn activation(
 ///
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if the result is too large for one launch, or if
 /// the device fails.
-pub fn normalized(
-    client: &Client,
-    maps: &[f32],
-    shape: [usize; 3],
-    size: [usize; 2],
-) -> Result<Vec<f32>, KernelError> {
+pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
     check(KERNEL, "maps", maps.len(), shape.iter().product())?;
     if maps.is_empty() || size[0] * size[1] == 0 {
         return Ok(Vec::new());
@@ -555,9 +544,8 @@ mod tests {
 
     /// Cells that differ where the share is not within rounding of the threshold.
     fn misplaced(actual: &[u8], shares: &[f32], threshold: f32) -> usize {
-        let wrong = |(cell, share): (&u8, &f32)| {
-            (share - threshold).abs() > 1e-4 && *cell != u8::from(*share > threshold)
-        };
+        let wrong =
+            |(cell, share): (&u8, &f32)| (share - threshold).abs() > 1e-4 && *cell != u8::from(*share > threshold);
         actual.iter().zip(shares).filter(|pair| wrong(*pair)).count()
     }
 

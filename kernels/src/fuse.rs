@@ -63,7 +63,8 @@ pub fn terms(places: &[Place], target: usize, config: FuseConfig) -> Vec<Term> {
     let Some(own) = places.get(target) else { return Vec::new() };
     let distance_um = |index: usize| places[index].along_um.abs_diff(own.along_um);
     let step_mm = |low: usize| millimeters(places[low].along_um.abs_diff(places[low + 1].along_um));
-    let below = (target.saturating_sub(config.reach)..target).rev().take_while(|low| step_mm(*low) <= config.max_gap_mm);
+    let below =
+        (target.saturating_sub(config.reach)..target).rev().take_while(|low| step_mm(*low) <= config.max_gap_mm);
     let above = (target + 1..places.len().min(target.saturating_add(config.reach).saturating_add(1)))
         .take_while(|high| step_mm(high - 1) <= config.max_gap_mm);
     let mut neighbors: Vec<usize> = below.chain(above).collect();
@@ -129,12 +130,7 @@ fn between(index: usize, offset: f32, len: usize) -> (usize, f32) {
 ///
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if a term names no map or has a weight or an offset
 /// that is not finite, if the result is too large for one launch, or if the device fails.
-pub fn fuse(
-    client: &Client,
-    maps: &[f32],
-    shape: [usize; 3],
-    targets: &[Vec<Term>],
-) -> Result<Vec<f32>, KernelError> {
+pub fn fuse(client: &Client, maps: &[f32], shape: [usize; 3], targets: &[Vec<Term>]) -> Result<Vec<f32>, KernelError> {
     let [count, rows, columns] = shape;
     check(KERNEL, "maps", maps.len(), count * rows * columns)?;
     let all: Vec<Term> = targets.iter().flatten().copied().collect();
@@ -198,16 +194,8 @@ fn fuse_kernel(
             for term in starts[target]..starts[target + 1] {
                 let term = term as usize;
                 let map = indices[term] as usize * rows * columns;
-                let y = clamp(
-                    f32::cast_from(row) - numbers[3 * term + 1],
-                    0.0f32,
-                    f32::cast_from(rows - 1),
-                );
-                let x = clamp(
-                    f32::cast_from(column) - numbers[3 * term + 2],
-                    0.0f32,
-                    f32::cast_from(columns - 1),
-                );
+                let y = clamp(f32::cast_from(row) - numbers[3 * term + 1], 0.0f32, f32::cast_from(rows - 1));
+                let x = clamp(f32::cast_from(column) - numbers[3 * term + 2], 0.0f32, f32::cast_from(columns - 1));
                 let top = usize::cast_from(y.floor());
                 let left = usize::cast_from(x.floor());
                 let right = min(left + 1, columns - 1);
@@ -369,11 +357,8 @@ mod tests {
     #[test]
     fn refuses_terms_without_meaning() {
         let term = Term { map: 0, weight: 1.0, offset: [0.0; 2] };
-        let bad = [
-            Term { map: 1, ..term },
-            Term { weight: f32::NAN, ..term },
-            Term { offset: [0.0, f32::INFINITY], ..term },
-        ];
+        let bad =
+            [Term { map: 1, ..term }, Term { weight: f32::NAN, ..term }, Term { offset: [0.0, f32::INFINITY], ..term }];
         for bad in bad {
             let error = fuse(&client(), &[0.0; 4], [1, 2, 2], &[vec![term, bad]]);
             assert_eq!(error, Err(KernelError::Meaningless { kernel: "fuse", array: "terms", index: 1 }));

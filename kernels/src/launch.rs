@@ -42,12 +42,7 @@ pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Resul
 }
 
 /// Refuses an array that has not the length that its shape says.
-pub(crate) fn check(
-    kernel: &'static str,
-    array: &'static str,
-    len: usize,
-    expected: usize,
-) -> Result<(), KernelError> {
+pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expected: usize) -> Result<(), KernelError> {
     if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
 }
 
