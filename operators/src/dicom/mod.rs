@@ -8,7 +8,6 @@ pub(crate) mod fragments;
 mod geometry;
 mod header;
 mod instance;
-<<<<<<< HEAD
 pub(crate) mod jpeg12;
 mod kernel;
 pub(crate) mod layout;
@@ -17,9 +16,6 @@ mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
-=======
-pub(crate) mod object;
->>>>>>> phantom
 pub mod seg;
 
 pub use header::{Header, REPEATED};

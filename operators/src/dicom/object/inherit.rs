@@ -2,11 +2,7 @@
 //!
 //! Source: PS3.3 C.7.1.1 (Patient), C.7.2.1 (General Study), C.7.2.2 (Patient Study). Values are repeated as they were
 //! read, also where they are not legal: they identify. Type 2 attributes are there, empty where the image has none;
-<<<<<<< HEAD
 //! optional ones only where they have a legal value.
-=======
-//! optional ones only where they have a value.
->>>>>>> phantom
 
 use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::tags;
@@ -28,11 +24,7 @@ const EXPECTED: [(Tag, VR); 10] = [
     (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
 ];
 
-<<<<<<< HEAD
 /// Type 3: present with a legal value or not at all.
-=======
-/// Type 3: present with a value or not at all.
->>>>>>> phantom
 const OPTIONAL: [Tag; 8] = [
     tags::ISSUER_OF_PATIENT_ID,
     tags::PATIENT_AGE,
@@ -76,11 +68,7 @@ fn copy(header: &Header, tag: Tag) -> Option<Element> {
 pub(crate) fn patient_and_study(header: &Header) -> Vec<Element> {
     let mut elements: Vec<Element> =
         EXPECTED.into_iter().map(|(tag, vr)| copy(header, tag).unwrap_or_else(|| empty(tag, vr))).collect();
-<<<<<<< HEAD
     elements.extend(OPTIONAL.into_iter().filter_map(|tag| copy(header, tag)).filter(is_legal));
-=======
-    elements.extend(OPTIONAL.into_iter().filter_map(|tag| copy(header, tag)));
->>>>>>> phantom
     elements.extend(identity_removed(header));
     elements
 }
@@ -124,7 +112,6 @@ impl Moment {
     }
 }
 
-<<<<<<< HEAD
 /// Whether a value has the form of its representation (PS3.5 table 6.2-1), of those that [`OPTIONAL`] has.
 fn is_legal(element: &Element) -> bool {
     let Ok(text) = element.to_str() else { return false };
@@ -141,8 +128,6 @@ fn is_legal(element: &Element) -> bool {
     }
 }
 
-=======
->>>>>>> phantom
 /// `YYYYMMDD` with a month and a day that exist somewhere.
 fn is_date(text: &str) -> bool {
     let within = |part: Option<&str>, low, high| {
@@ -189,7 +174,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn an_optional_attribute_is_legal_or_absent() {
         let age = |value: &str| inherited(&[(tags::PATIENT_AGE, VR::AS, value)]).get(tags::PATIENT_AGE).is_some();
         assert!(age("042Y") && !age("0Y") && !age("42Y") && !age("04ZY") && !age("042X") && !age(""));
@@ -201,8 +185,6 @@ mod tests {
     }
 
     #[test]
-=======
->>>>>>> phantom
     fn a_removed_identity_always_says_how() {
         let method = |object: &InMemDicomObject| {
             object.get(tags::DEIDENTIFICATION_METHOD).map(|element| element.to_str().expect("text").into_owned())

@@ -6,10 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-<<<<<<< HEAD
-=======
-use dicom_object::InMemDicomObject;
->>>>>>> phantom
 
 use super::{SegError, SegFrame};
 use crate::dicom::object::{Code, Element, attribute, decimal, decimals, item, sequence, text, unsigned};
@@ -113,23 +109,16 @@ impl<'a> Stack<'a> {
             place += u32::from(before != Some(frame.slice.geometry.position_um));
             own.push(vec![content(place), position(&frame.slice.geometry), self.derivation(frame)]);
         }
-<<<<<<< HEAD
         let turned = |frame: &SegFrame<'_>| frame.slice.geometry.orientation_nano;
         self.place(|frame| orientation(&frame.slice.geometry), turned, &mut shared, &mut own);
         let measured = |frame: &SegFrame<'_>| (frame.slice.geometry.spacing_nm, self.thickness_um(frame));
         self.place(|frame| measures(measured(frame), spacing), measured, &mut shared, &mut own);
-=======
-        self.place(orientation, |geometry| geometry.orientation_nano, &mut shared, &mut own);
-        let measures = |geometry: &Geometry| measures(geometry, spacing);
-        self.place(measures, |geometry| (geometry.spacing_nm, geometry.thickness_um), &mut shared, &mut own);
->>>>>>> phantom
         [
             sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![item(shared)]),
             sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, own.into_iter().map(item).collect()),
         ]
     }
 
-<<<<<<< HEAD
     /// Puts what `make` makes of each frame: once if all have one `key`, else beside each frame.
     fn place<K: PartialEq>(
         &self,
@@ -142,22 +131,6 @@ impl<'a> Stack<'a> {
             shared.extend(self.inside.first().map(make));
         } else {
             own.iter_mut().zip(&self.inside).for_each(|(elements, frame)| elements.push(make(frame)));
-=======
-    /// Puts what `make` makes of each frame's geometry: once if all have one `key`, else beside each frame.
-    fn place<K: PartialEq>(
-        &self,
-        make: impl Fn(&Geometry) -> Element,
-        key: impl Fn(&Geometry) -> K,
-        shared: &mut Vec<Element>,
-        own: &mut [Vec<Element>],
-    ) {
-        let geometries = || self.inside.iter().map(|frame| &frame.slice.geometry);
-        let alike = self.inside.windows(2).all(|pair| key(&pair[0].slice.geometry) == key(&pair[1].slice.geometry));
-        if alike {
-            shared.extend(geometries().next().map(make));
-        } else {
-            own.iter_mut().zip(geometries()).for_each(|(frame, geometry)| frame.push(make(geometry)));
->>>>>>> phantom
         }
     }
 
@@ -186,7 +159,6 @@ impl<'a> Stack<'a> {
         (most - least <= EVEN_WITHIN_UM).then(|| span / i64::try_from(steps.len()).unwrap_or(1))
     }
 
-<<<<<<< HEAD
     /// The nominal thickness that the image states, micrometers. Where it states none, the distance to the nearest other
     /// slice: readers want a thickness, and that is how far a frame speaks for its surroundings.
     fn thickness_um(&self, frame: &SegFrame<'_>) -> Option<i64> {
@@ -196,8 +168,6 @@ impl<'a> Stack<'a> {
         frame.slice.geometry.thickness_um.or_else(nearest)
     }
 
-=======
->>>>>>> phantom
     /// Derivation Image (C.7.6.16.2.6): which image, and which of its frames.
     fn derivation(&self, frame: &SegFrame<'_>) -> Element {
         let mut image = reference(&frame.header.sop_class, frame.slice.instance.as_str());
@@ -244,7 +214,6 @@ fn orientation(geometry: &Geometry) -> Element {
     sequence(tags::PLANE_ORIENTATION_SEQUENCE, vec![item([cosines])])
 }
 
-<<<<<<< HEAD
 /// Pixel Measures: spacing between pixels (nanometers), thickness, and the step between slices if all have one
 /// (micrometers).
 fn measures((pixels_nm, thickness_um): ([i64; 2], Option<i64>), step_um: Option<i64>) -> Element {
@@ -255,14 +224,4 @@ fn measures((pixels_nm, thickness_um): ([i64; 2], Option<i64>), step_um: Option<
         step_um.map(length(tags::SPACING_BETWEEN_SLICES)),
     ];
     sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![item(measures.into_iter().flatten())])
-=======
-/// Pixel Measures: spacing and nominal thickness of the slice. The step between slices only if all have one.
-fn measures(geometry: &Geometry, spacing_um: Option<i64>) -> Element {
-    let pixels = decimals(tags::PIXEL_SPACING, geometry.spacing_nm.map(|nm| decimal(nm, 6)));
-    let length = |tag, um| decimals(tag, [decimal(um, 3)]);
-    let thickness = geometry.thickness_um.map(|um| length(tags::SLICE_THICKNESS, um));
-    let step = spacing_um.map(|um| length(tags::SPACING_BETWEEN_SLICES, um));
-    let item: InMemDicomObject = item([Some(pixels), thickness, step].into_iter().flatten());
-    sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![item])
->>>>>>> phantom
 }

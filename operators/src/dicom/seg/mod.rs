@@ -83,11 +83,7 @@ impl SegKind {
     fn description(self) -> &'static str {
         match self {
             Self::Segmentation => "Intracranial hemorrhage found by a segmentation network",
-<<<<<<< HEAD
             Self::PseudoMask => "Refined class activation map: weak evidence, not a reading",
-=======
-            Self::PseudoMask => "Refined class activation map: evidence for a label, not a reading",
->>>>>>> phantom
         }
     }
 }

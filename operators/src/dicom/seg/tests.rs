@@ -136,7 +136,6 @@ fn the_spacing_is_stated_only_where_there_is_one() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_thickness_that_is_not_stated_is_the_distance_to_the_nearest_slice() {
     let mut series = Series::new(&[(0.0, 5.0, &[1]), (4.0, 5.0, &[1]), (11.0, 5.0, &[1])]);
     series.slices.iter_mut().for_each(|slice| slice.geometry.thickness_um = None);
@@ -148,8 +147,6 @@ fn a_thickness_that_is_not_stated_is_the_distance_to_the_nearest_slice() {
 }
 
 #[test]
-=======
->>>>>>> phantom
 fn slices_at_one_place_share_their_index() {
     let object = Series::new(&[(0.0, 5.0, &[1]), (0.0, 5.0, &[2]), (5.0, 5.0, &[3])]).object();
     let places: Vec<_> = items(&object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
