@@ -62,6 +62,19 @@ pub enum VolumeError {
 ///
 /// Returns [`VolumeError`] if there is no slice, the slices differ in matrix, or a mask is not of its slice's matrix.
 pub fn nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, VolumeError> {
+    written(slices, |voxel| u8::from(voxel != 0))
+}
+
+/// Like [`nifti`], with the voxels' own values: for masks that tell kinds apart.
+///
+/// # Errors
+///
+/// As [`nifti`].
+pub fn label_nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, VolumeError> {
+    written(slices, |voxel| voxel)
+}
+
+fn written(slices: &[(&Slice, Option<&Mask>)], value: fn(u8) -> u8) -> Result<Vec<u8>, VolumeError> {
     let (first, _) = slices.first().ok_or(VolumeError::Empty)?;
     let Geometry { rows, columns, .. } = first.geometry;
     let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
@@ -77,7 +90,7 @@ pub fn nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, VolumeError>
         match mask {
             None => voxels.resize(voxels.len() + pixels, 0),
             Some(mask) if mask.voxels.len() == pixels => {
-                voxels.extend(mask.voxels.iter().map(|voxel| u8::from(*voxel != 0)));
+                voxels.extend(mask.voxels.iter().map(|voxel| value(*voxel)));
             }
             Some(mask) => return Err(VolumeError::Mask { voxels: mask.voxels.len(), pixels }),
         }

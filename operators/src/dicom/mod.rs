@@ -11,7 +11,7 @@ mod instance;
 pub(crate) mod jpeg12;
 mod kernel;
 pub(crate) mod layout;
-mod object;
+pub(crate) mod object;
 mod part10;
 pub mod read;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Event, Metrics};
 use crate::completeness::Status;
 
 /// A version of a series' result was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResultPublished {
     /// Its status.
     pub status: Status,
