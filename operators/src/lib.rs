@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
+pub mod brain;
 pub mod completeness;
 pub mod dicom;
 pub mod event;
@@ -13,4 +14,6 @@ pub mod measure;
 pub mod plumbing;
 pub mod record;
 pub mod refine;
+#[cfg(test)]
+mod sample;
 pub mod store;
