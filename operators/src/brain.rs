@@ -216,3 +216,127 @@ fn eroded(mask: &[u8], rows: usize, columns: usize) -> Vec<u8> {
     }
     eroded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refine::scene::{Bleed, Drawing, Head};
+    use crate::sample::{folder, series};
+
+    fn masked(head: &Head) -> Vec<u8> {
+        brain_mask(&head.hu, head.side, head.side, [head.pixel_mm; 2])
+    }
+
+    /// What was drawn inside the inner table, mm².
+    const DRAWN_MM2: f64 = 70.0 * 88.0 * std::f64::consts::PI;
+
+    /// The part of a disk, mm right and down of the middle, that the mask holds.
+    fn share(head: &Head, mask: &[u8], [x_mm, y_mm, radius_mm]: [f64; 3]) -> f64 {
+        let disk = head.disk(x_mm, y_mm, radius_mm);
+        let both: Vec<u8> = disk.iter().zip(mask).map(|(disk, mask)| disk & mask).collect();
+        head.area_mm2(&both) / head.area_mm2(&disk)
+    }
+
+    #[test]
+    fn the_brain_is_what_the_skull_encloses() {
+        for pixel_mm in [0.4, 0.8] {
+            let head = Drawing { pixel_mm, bleed: Bleed::Crescent(8.0), ..Drawing::default() }.head();
+            let mask = masked(&head);
+            let area = head.area_mm2(&mask);
+            assert!((0.95..1.0).contains(&(area / DRAWN_MM2)), "{area:.0} of {DRAWN_MM2:.0} mm2");
+            assert!(mask.iter().zip(&head.hu).all(|(mask, hu)| *mask == 0 || *hu <= BONE_HU), "no bone inside");
+        }
+    }
+
+    #[test]
+    fn a_fracture_leaves_the_mask_as_it_is_and_an_open_skull_a_smaller_one() {
+        let whole = Drawing::default().head();
+        let opened = |width_mm: f64| {
+            let mut head = Drawing::default().head();
+            let gap = head.disk(-74.0, 0.0, width_mm / 2.0);
+            for (hu, gap) in head.hu.iter_mut().zip(gap) {
+                *hu = if gap != 0 { (*hu).min(40) } else { *hu };
+            }
+            head
+        };
+        let fracture = opened(8.0);
+        let difference = whole.area_mm2(&masked(&whole)) - fracture.area_mm2(&masked(&fracture));
+        assert!(difference.abs() < 100.0, "{difference:.0} mm2");
+        let open = opened(50.0);
+        let area = open.area_mm2(&masked(&open));
+        assert!((0.8..1.05).contains(&(area / DRAWN_MM2)), "{area:.0} mm2");
+        assert!(share(&open, &masked(&open), [0.0, 0.0, 40.0]) > 0.999);
+    }
+
+    #[test]
+    fn an_empty_skull_and_images_without_bone_have_no_brain() {
+        let mut skull = Drawing::default().head();
+        let insert = skull.disk(20.0, 20.0, 15.0);
+        for (hu, insert) in skull.hu.iter_mut().zip(insert) {
+            *hu = if insert != 0 {
+                60
+            } else if *hu < 300 {
+                -1000
+            } else {
+                *hu
+            };
+        }
+        assert!(!masked(&skull).contains(&1), "an insert of 60 HU in air is no brain");
+        for hu in [-1000, 0, 30, 3000] {
+            assert_eq!(brain_mask(&[hu; 400], 20, 20, [1.0; 2]), [0; 400], "{hu} HU everywhere");
+        }
+        assert!(brain_mask(&[], 0, 0, [1.0; 2]).is_empty());
+        assert_eq!(brain_mask(&[900; 3], 1, 4, [1.0; 2]), [0; 4], "a pixel is missing");
+    }
+
+    #[test]
+    fn a_dry_skull_with_inserts_has_no_brain() {
+        for path in ["dicom/philips_phantom_study/S21570/S2010", "dicom/philips_phantom_study/S21570/S2030"] {
+            let Some(folder) = folder("a_dry_skull_with_inserts_has_no_brain", path) else { return };
+            let samples = series(&folder);
+            assert!(samples.len() >= 3, "{path}");
+            for sample in samples {
+                let [rows, columns] = sample.shape();
+                let mask = brain_mask(&sample.hu, rows, columns, sample.slice.geometry.spacing_mm());
+                assert!(!mask.contains(&1), "{}", sample.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tilted_head_has_a_brain_where_the_skull_has_one() {
+        let test = "a_tilted_head_has_a_brain_where_the_skull_has_one";
+        let Some(folder) = folder(test, "dicom/ge_head_tilt_irregular") else { return };
+        let areas: Vec<f64> = series(&folder)
+            .iter()
+            .map(|sample| {
+                let [rows, columns] = sample.shape();
+                let mask = brain_mask(&sample.hu, rows, columns, sample.slice.geometry.spacing_mm());
+                f64::from(mask.iter().map(|pixel| u32::from(*pixel)).sum::<u32>())
+                    * sample.slice.geometry.pixel_area_mm2()
+            })
+            .collect();
+        assert_eq!(areas.len(), 28);
+        assert!(areas[..4].iter().all(|area| *area < 1000.0), "below the skull there is a spinal canal: {areas:.0?}");
+        assert!(areas[7..25].iter().all(|area| *area > 7000.0), "a brain: {areas:.0?}");
+        let largest = areas.iter().copied().fold(0.0, f64::max);
+        assert!((18_000.0..19_000.0).contains(&largest), "{largest:.0} mm2");
+    }
+
+    #[test]
+    fn real_bleeds_lie_in_the_brain() {
+        let Some(root) = folder("real_bleeds_lie_in_the_brain", "ich/ct_ich_v1") else { return };
+        for patient in ["p078", "p079", "p080"] {
+            for sample in series(&root.join("dicom_rle").join(patient)) {
+                let [rows, columns] = sample.shape();
+                let mask = brain_mask(&sample.hu, rows, columns, sample.slice.geometry.spacing_mm());
+                let truth = crate::sample::png(&root.join("mask512").join(format!("{}.png", sample.name)));
+                let bleed = truth.iter().filter(|pixel| **pixel != 0).count();
+                let inside = truth.iter().zip(&mask).filter(|(pixel, mask)| **pixel != 0 && **mask != 0).count();
+                assert!(inside * 10 >= bleed * 9, "{}: {inside} of {bleed} pixels", sample.name);
+                let area = mask.iter().filter(|pixel| **pixel != 0).count();
+                assert!((20_000..90_000).contains(&area), "{}: {area} pixels", sample.name);
+            }
+        }
+    }
+}

@@ -71,3 +71,14 @@ fn read(path: &Path) -> Option<Sample> {
 fn numbers(object: &DefaultDicomObject, tag: dicom_core::Tag) -> Vec<f64> {
     object.element(tag).ok().and_then(|element| element.to_multi_float64().ok()).unwrap_or_default()
 }
+
+/// The first channel of an 8-bit image.
+pub(crate) fn png(path: &Path) -> Vec<u8> {
+    let file = std::io::BufReader::new(std::fs::File::open(path).expect("an image"));
+    let mut decoder = png::Decoder::new(file);
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    let info = reader.next_frame(&mut pixels).expect("pixels");
+    pixels.chunks_exact(info.color_type.samples()).map(|samples| samples[0]).collect()
+}
