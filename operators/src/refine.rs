@@ -1,5 +1,8 @@
 //! Refinement: a region of the activation map becomes a candidate mask.
 //!
+//! In: `(series, call)` whose fused maps are on the shelf. Out: the same, once the candidate masks of a positive slice and
+//! of its next neighbors are on the shelf.
+//!
 //! The map is coarse: it says where, not what. Inside the region and the brain, HU are clustered (exactly); the brightest
 //! cluster that can be blood is the seed of the mask, and grows over the bleed that the map covers only in part. What is
 //! not like blood (calcification, the rim that beam hardening brightens) is refused. Whether a component stays is a
@@ -21,7 +24,10 @@ pub use candidate::candidate;
 pub use consistent::consistent;
 
 use crate::brain::brain_mask;
-use crate::record::{Mask, Plane};
+use crate::classify::Call;
+use crate::plumbing::{self, Collection, Stage, Task};
+use crate::record::{Digest, Mask, Plane, SeriesKey};
+use crate::stack::Neighborhood;
 
 /// How a region becomes a pseudo-mask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +128,31 @@ pub fn refine(
     let bins = usize::from(config.upper_hu.abs_diff(config.lower_hu)) + 1;
     let counts = histogram::histogram(client, stored, Rescale::IDENTITY, &scene.inside, lower, bins)?;
     Ok(scene.mask(&counts, config))
+}
+
+/// Refine the fused map of a neighborhood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefineTask(pub Neighborhood);
+
+impl Task for RefineTask {
+    fn name(&self) -> Digest {
+        Digest::builder("candidate").digest(&self.0.name).finish()
+    }
+}
+
+/// Extension trait for collections of calls.
+pub trait Refine<'scope> {
+    /// Passes each call on once the candidate masks that its pseudo-mask needs are on the shelf.
+    fn refine(self, stage: Stage<RefineTask, Mask>) -> Self;
+}
+
+impl<'scope> Refine<'scope> for Collection<'scope, (SeriesKey, Call)> {
+    fn refine(self, stage: Stage<RefineTask, Mask>) -> Self {
+        plumbing::furnish(self, stage, |(_, call)| {
+            let near = call.plan.neighborhoods.iter().flatten().filter(|_| call.positive);
+            near.cloned().map(RefineTask).collect()
+        })
+    }
 }
 
 #[cfg(test)]
