@@ -237,6 +237,7 @@ mod tests {
 
     use super::*;
     use crate::geometry::tests::{axial, placed, stack};
+    use crate::sample;
 
     fn words(found: &Completeness) -> Vec<&'static str> {
         found.issues.iter().map(|issue| issue.word()).collect()
@@ -307,6 +308,38 @@ mod tests {
             let json = serde_json::to_value(issue).expect("plain data");
             assert_eq!(json["kind"], issue.word());
         }
+    }
+
+    #[test]
+    fn a_tilted_series_of_two_overlapping_blocks_has_no_gap() {
+        let test = "a_tilted_series_of_two_overlapping_blocks_has_no_gap";
+        let Some(folder) = sample::folder(test, "dicom/ge_head_tilt_irregular") else { return };
+        let slices: Vec<Slice> = sample::series(&folder).into_iter().map(|sample| sample.slice).collect();
+        let found = judge(&slices);
+        assert_eq!((found.slices, found.gaps.len()), (28, 0));
+        assert_eq!(words(&found), ["overlap", "tilt", "mixed_thickness"]);
+        for issue in &found.issues {
+            match issue {
+                Issue::Tilt { degrees } => assert!((degrees - 18.5).abs() < 0.1, "{degrees}"),
+                Issue::Overlap { step_mm } => assert!((step_mm - 1.08).abs() < 0.01, "{step_mm}"),
+                other => assert_eq!(*other, Issue::MixedThickness { least_mm: 4.0, greatest_mm: 7.0 }),
+            }
+        }
+        // 14 slabs of 4 mm and 14 of 7 mm, less what they share where the blocks meet.
+        assert!((found.coverage_mm - (56.0 + 98.0 - (5.5 - 1.08))).abs() < 0.2, "{} mm", found.coverage_mm);
+    }
+
+    #[test]
+    fn real_headers_with_a_missing_slice_and_with_tilt_have_their_words() {
+        let test = "real_headers_with_a_missing_slice_and_with_tilt_have_their_words";
+        let Some(root) = sample::folder(test, "dicom/geometry_headers_scrubbed_pixels") else { return };
+        let of = |name: &str| -> Vec<Slice> {
+            sample::series(&root.join(name)).into_iter().map(|sample| sample.slice).collect()
+        };
+        let missing = judge(&of("missing_slice_no_thickness"));
+        assert_eq!(words(&missing), ["gap", "no_thickness"]);
+        assert_eq!(missing.gaps.iter().map(|gap| gap.missing).collect::<Vec<_>>(), [1]);
+        assert_eq!(words(&judge(&of("tilt_only_in_orientation"))), ["tilt", "no_thickness"]);
     }
 
     proptest! {

@@ -17,6 +17,7 @@
 //! [`plumbing`] handles capabilities and frontiers.
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
+pub mod brain;
 pub mod classify;
 pub mod completeness;
 pub mod decode;
@@ -41,6 +42,8 @@ pub mod reconcile;
 pub mod record;
 pub mod refine;
 pub mod report;
+#[cfg(test)]
+mod sample;
 pub mod score;
 pub mod segment;
 pub mod stack;
