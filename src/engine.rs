@@ -13,7 +13,8 @@ use operators::dicom::Instance;
 use operators::plumbing::{self, Waker};
 use operators::publish::Publication;
 use operators::record::{Change, Rejection, Tick};
-use timely::dataflow::operators::{Inspect, Probe};
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::ProbeHandle;
 
 /// Changes under way at most; more wait at the door.
@@ -80,11 +81,11 @@ impl Engine {
                     let graph = hemorrhage(changes, &stages);
                     let (published, rejected) = (output.clone(), output.clone());
                     // Sending fails only when nobody listens any more.
-                    let publications = graph.publications.inspect(move |publication| {
-                        published.send(Output::Published(publication.clone())).ok();
+                    let publications = graph.publications.map(move |publication| {
+                        published.send(Output::Published(publication)).ok();
                     });
                     publications.probe_with(&probe);
-                    let rejections = graph.rejections.inspect(move |(rejection, _, diff)| {
+                    let rejections = graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
                         rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
                     });
                     rejections.probe_with(&probe);

@@ -40,17 +40,20 @@ impl ResultTree {
         Ok(Self { root: root.to_owned(), nifti })
     }
 
-    /// Writes the result of a series; what an earlier version left and this one lacks is removed.
+    /// Writes the result of a series, made by `method`; what an earlier version left and this one lacks is removed.
     ///
     /// # Errors
     ///
     /// Returns an error that names the file that cannot be written.
-    pub fn write(&self, report: &Report, publication: &Publication, weights: &Digest) -> anyhow::Result<PathBuf> {
+    pub fn write(&self, report: &Report, publication: &Publication, method: &Digest) -> anyhow::Result<PathBuf> {
         let folder = self.root.join(folder_name(&report.study_uid)).join(folder_name(&report.series_uid));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-        let algorithm = Algorithm { name: &report.model.name, version: &report.model.version, sha256: weights };
+        let weights = Digest::from_hex(&report.model.sha256).context("the model has no digest")?;
+        let algorithm = Algorithm { name: &report.model.name, version: &report.model.version, sha256: &weights };
         let slices = &publication.slices;
-        let object = |kind, mask| segmentation(kind, mask, publication, &algorithm);
+        let made_from = inputs(slices.iter().map(|published| &published.slice));
+        let made_from = Digest::builder("object").digest(&made_from).digest(method).finish();
+        let object = |kind, mask| segmentation(kind, mask, publication, &algorithm, &made_from);
         put(&folder.join("segmentation.dcm"), object(SegKind::Segmentation, mask_of)?)?;
         put(&folder.join("pseudo_mask.dcm"), object(SegKind::PseudoMask, pseudo_mask_of)?)?;
         put(&folder.join("overlay.png"), overlay(slices)?)?;
@@ -92,14 +95,15 @@ fn segmentation(
     mask: fn(&PublishedSlice) -> Option<&Mask>,
     publication: &Publication,
     algorithm: &Algorithm<'_>,
+    inputs: &Digest,
 ) -> anyhow::Result<Option<Vec<u8>>> {
-    let frame = |published| {
-        let PublishedSlice { header, slice, .. } = published;
-        Some(SegFrame { header: header.as_deref()?, slice, mask: mask(published)? })
-    };
-    let frames: Vec<SegFrame<'_>> = publication.slices.iter().filter_map(frame).collect();
-    let inputs = inputs(publication.slices.iter().map(|published| &published.slice));
-    let Some(object) = seg::segmentation(kind, &frames, algorithm, &inputs, publication.version)? else {
+    let mut frames = Vec::new();
+    for published in &publication.slices {
+        if let (Some(header), Some(mask)) = (published.header.as_deref(), mask(published)) {
+            frames.push(SegFrame { header, slice: &published.slice, mask });
+        }
+    }
+    let Some(object) = seg::segmentation(kind, &frames, algorithm, inputs)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();

@@ -25,7 +25,7 @@ pub fn catalogue() -> Result<Vec<(&'static str, String)>, StageError> {
     let stages = Stages::outline()?;
     let tree = topology::tree(move |scope| {
         let changes = plumbing::source(scope, "Changes", None, &Waker::default());
-        hemorrhage::hemorrhage(changes, &stages);
+        drop(hemorrhage::hemorrhage(changes, &stages));
     });
     Ok(vec![("hemorrhage", tree)])
 }

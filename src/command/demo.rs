@@ -229,7 +229,7 @@ impl StudyCheck {
         }
         Some(Self {
             study_uid: report.study_uid.clone(),
-            true_ml: study.truth.total_ml(),
+            true_ml: study.truth.volumes_ml.iter().sum(),
             segmentation_ml: report.volume_ml.segmentation,
             pseudo_mask_ml: report.volume_ml.pseudo_mask,
             dice_segmentation: overlap::dice(&truth, &mask),

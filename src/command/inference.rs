@@ -10,7 +10,7 @@ use kernels::executor::Fault;
 use operators::dicom::Instance;
 use operators::event::{Metrics, SlicesReceived, Telemetry};
 use operators::model::Model;
-use operators::record::{Change, Digest, MethodConfig, Rejection, SeriesKey, Tick};
+use operators::record::{Change, Digest, Method, MethodConfig, Rejection, SeriesKey, Tick};
 use operators::report::{ModelName, Report, report};
 use prometheus::Registry;
 
@@ -33,7 +33,7 @@ pub(super) struct Running {
 #[derive(Clone, Debug)]
 pub(super) struct ModelInUse {
     pub(super) name: ModelName,
-    pub(super) weights: Digest,
+    pub(super) method: Digest,
     pub(super) max_gap_mm: f64,
 }
 
@@ -79,11 +79,12 @@ impl Running {
         device: Device,
         watch: impl FnMut(&Current) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let config = MethodConfig::default();
         let card = model.card();
+        let config = MethodConfig { mask_gate: card.gate, ..MethodConfig::default() };
         let name =
             ModelName { name: card.name.clone(), version: card.version.clone(), sha256: card.sha256.to_string() };
-        let in_use = ModelInUse { name, weights: model.digest(), max_gap_mm: config.max_gap_mm };
+        let method = Method::new(model.digest(), config.clone())?.digest;
+        let in_use = ModelInUse { name, method, max_gap_mm: config.max_gap_mm };
         let registry = Registry::new();
         let telemetry = Telemetry::new(Metrics::register(&registry)?);
         let facts = [&in_use.name.name, &in_use.name.version, &in_use.name.sha256].map(String::as_str);

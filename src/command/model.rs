@@ -12,7 +12,7 @@ pub(super) fn model(arguments: &Model, device: Device, console: &mut Console) ->
     let model = inference::load_model(path.as_deref(), device)?;
     console.line(serde_json::to_string_pretty(model.card())?)?;
     console.line(format!("digest {}", model.digest()))?;
-    let layers = model.layers();
+    let layers = model.layers()?;
     for (name, shape) in &layers {
         console.line(format!("{name:<48} {shape:?}"))?;
     }

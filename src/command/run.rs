@@ -72,7 +72,7 @@ pub(super) fn write(
     for current in collected.series.values() {
         let report = model.report(current);
         console.line(table::row(&report))?;
-        if let Err(error) = tree.write(&report, &current.publication, &model.weights) {
+        if let Err(error) = tree.write(&report, &current.publication, &model.method) {
             tracing::warn!("{error:#}");
             failed = true;
         }

@@ -156,7 +156,8 @@ impl Labeled {
                 masks.push(found.iter().zip(&run).map(at_input).collect());
             }
         }
-        let with = masks.iter().flatten().filter(|mask: &&Option<Vec<bool>>| mask.is_some()).count();
+        let with = masks.iter().map(|run: &Vec<Option<Vec<bool>>>| run.iter().filter(|mask| mask.is_some()).count());
+        let with: usize = with.sum();
         tracing::info!("{with} slices have a pseudo-mask");
         Ok(masks)
     }

@@ -122,6 +122,15 @@ impl Model {
         self.digest
     }
 
+    /// The arrays of the weights: name and shape.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if the weights cannot be written.
+    pub fn layers(&self) -> Result<BTreeMap<String, Vec<usize>>, ModelError> {
+        weights::shapes(&self.card.name, &self.network)
+    }
+
     /// The device that the networks run on.
     #[must_use]
     pub fn device(&self) -> Device {

@@ -1,6 +1,7 @@
 //! Files: the card as JSON, the weights as safetensors with PyTorch's names and orders, so that torchvision reads the
 //! encoder (`encoder.` dropped) and other tools read the rest.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot as _, PyTorchToBurnAdapter, SafetensorsStore};
@@ -18,6 +19,27 @@ pub(crate) fn write(name: &str, network: &Network) -> Result<Vec<u8>, ModelError
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata().with_to_adapter(BurnToPyTorchAdapter);
     network.save_into(&mut store).map_err(refused)?;
     store.get_bytes().map_err(refused)
+}
+
+/// Name and shape of each array, from the header of a safetensors file: its length as a little-endian `u64`, then JSON.
+pub(crate) fn shapes(name: &str, network: &Network) -> Result<BTreeMap<String, Vec<usize>>, ModelError> {
+    #[derive(serde::Deserialize)]
+    struct Array {
+        shape: Vec<usize>,
+    }
+    let bytes = write(name, network)?;
+    let refused = |reason: &str| ModelError::Weights { name: name.to_owned(), reason: reason.to_owned() };
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| refused("no header"))?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let header = rest.get(..length).ok_or_else(|| refused("a header longer than the file"))?;
+    let mut header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).map_err(|error| refused(&error.to_string()))?;
+    header.remove("__metadata__");
+    let shape = |(name, array)| {
+        let array: Array = serde_json::from_value(array).map_err(|error| refused(&error.to_string()))?;
+        Ok((name, array.shape))
+    };
+    header.into_iter().map(shape).collect()
 }
 
 /// The networks of `card` with the weights of a safetensors file.
