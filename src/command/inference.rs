@@ -35,6 +35,7 @@ pub(super) struct ModelInUse {
     pub(super) name: ModelName,
     pub(super) method: Digest,
     pub(super) max_gap_mm: f64,
+    pub(super) mask_gate: f32,
 }
 
 impl ModelInUse {
@@ -84,7 +85,7 @@ impl Running {
         let name =
             ModelName { name: card.name.clone(), version: card.version.clone(), sha256: card.sha256.to_string() };
         let method = Method::new(model.digest(), config.clone())?.digest;
-        let in_use = ModelInUse { name, method, max_gap_mm: config.max_gap_mm };
+        let in_use = ModelInUse { name, method, max_gap_mm: config.max_gap_mm, mask_gate: config.mask_gate };
         let registry = Registry::new();
         let telemetry = Telemetry::new(Metrics::register(&registry)?);
         let facts = [&in_use.name.name, &in_use.name.version, &in_use.name.sha256].map(String::as_str);
