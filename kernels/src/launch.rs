@@ -41,6 +41,11 @@ pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Resul
     Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, len, units), units, run: 1 })
 }
 
+/// The widest vector that the device likes and that divides `len`.
+pub(crate) fn lanes(client: &Client, len: usize) -> usize {
+    client.io_optimized_vector_sizes(size_of::<f32>()).find(|lanes| len.is_multiple_of(*lanes)).unwrap_or(1)
+}
+
 /// Refuses an array that has not the length that its shape says.
 pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expected: usize) -> Result<(), KernelError> {
     if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
