@@ -57,7 +57,13 @@ impl Bench {
         })?;
         for side in sides {
             let (side, median) = match side {
-                Side::Host(run) => ("host".to_owned(), self.median(|| Ok(run()))?),
+                Side::Host(run) => (
+                    "host".to_owned(),
+                    self.median(|| {
+                        run();
+                        Ok(())
+                    })?,
+                ),
                 Side::Device(run) => (self.device.to_string(), self.median(run)?),
             };
             let seconds = median.as_secs_f64();

@@ -36,6 +36,9 @@ pub fn reference(
     windows: &[Window],
     size: [usize; 2],
 ) -> Vec<f32> {
+    if stored.is_empty() {
+        return Vec::new();
+    }
     let mut result = Vec::with_capacity(windows.len() * size[0] * size[1]);
     for window in windows {
         for row in 0..size[0] {

@@ -21,9 +21,9 @@
 //! Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2; Selvaraju et
 //! al., Grad-CAM, ICCV 2017, section 3.1, for the equality.
 
-mod activation;
 mod reference;
 mod upsample;
+mod weigh;
 
 use crate::device::Client;
 use crate::error::KernelError;
@@ -31,8 +31,8 @@ use crate::launch::{check, download, upload, upload_finite};
 
 pub use reference::{activation_reference, normalized_reference, reference, region_reference};
 
-use activation::activation_on;
 use upsample::{Maps, region_on, shares_on};
+use weigh::activation_on;
 
 const KERNEL: &str = "cam";
 
