@@ -77,3 +77,31 @@ pub(crate) fn download<T: CubeElement>(
         client.read_one(handle).map_err(|error| KernelError::Device { kernel, reason: format!("{error:?}") })?;
     Ok(T::from_bytes(&bytes).to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compare;
+
+    proptest! {
+        #[test]
+        fn every_result_has_a_unit(len in prop_oneof![1_usize..3000, Just(MOST)]) {
+            let client = compare::client();
+            for spread in [spread(&client, "test", len).expect("a launch"), singly(&client, "test", len).expect("a launch")] {
+                let CubeCount::Static(x, y, z) = spread.cubes else { panic!("counts are static") };
+                let units = [x, y, z, spread.units.num_elems()].map(|count| count as usize).iter().product::<usize>();
+                prop_assert!(units * spread.run >= len);
+                // Positions of the last runs fit 32 bits.
+                prop_assert!(u32::try_from(units * spread.run).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_more_results_than_positions() {
+        let too_large = KernelError::TooLarge { kernel: "test", len: MOST + 1 };
+        assert_eq!(spread(&compare::client(), "test", MOST + 1).err(), Some(too_large));
+    }
+}

@@ -69,6 +69,15 @@ pub fn erode(mask: &[u8], shape: [usize; 2], element: &StructuringElement) -> Ve
 }
 
 /// Erodes, then dilates: what is smaller than the element goes.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::morphology::{open, square};
+///
+/// let mask = [1, 0, 0, 1, 1, 1];
+/// assert_eq!(open(&mask, [1, 6], &square(1)), [0, 0, 0, 1, 1, 1]);
+/// ```
 #[must_use]
 pub fn open(mask: &[u8], shape: [usize; 2], element: &StructuringElement) -> Vec<u8> {
     dilate(&erode(mask, shape, element), shape, element)

@@ -102,6 +102,19 @@ pub fn region(
 /// # Errors
 ///
 /// As [`activation`] and [`region`].
+///
+/// # Examples
+///
+/// ```
+/// use kernels::{Device, cam};
+///
+/// let client = Device::Cpu.client()?;
+/// // One slice of two channels; the second speaks against a bleed.
+/// let features = [0.0, 1.0, 2.0, 9.0, 0.0, 0.0, 0.0, 8.0];
+/// let region = cam::cam(&client, &features, [1, 2, 2, 2], &[1.0, -1.0], [2, 2], 0.7)?;
+/// assert_eq!(region, [0, 0, 1, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn cam(
     client: &Client,
     features: &[f32],
