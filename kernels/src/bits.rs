@@ -12,6 +12,15 @@
 //! Source: DICOM PS3.5 8.1.1 and PS3.3 C.8.20.2.
 
 /// Packs a mask, eight elements to a byte.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::bits::{pack, unpack};
+///
+/// assert_eq!(pack(&[1, 0, 0, 1]), [0b1001]);
+/// assert_eq!(unpack(&[0b1001], 4), [1, 0, 0, 1]);
+/// ```
 #[must_use]
 pub fn pack(mask: &[u8]) -> Vec<u8> {
     let byte = |elements: &[u8]| {

@@ -13,7 +13,7 @@ pub(crate) fn client() -> Client {
 pub(crate) fn assert_close(shape: [usize; 3], actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(actual.len(), expected.len(), "lengths");
     assert_eq!(actual.len(), shape.iter().product::<usize>(), "the length and the shape");
-    let differ = |(a, e): &(f32, f32)| !((a - e).abs() <= tolerance);
+    let differ = |(a, e): &(f32, f32)| (a - e).is_nan() || (a - e).abs() > tolerance;
     let pairs: Vec<(f32, f32)> = actual.iter().copied().zip(expected.iter().copied()).collect();
     let wrong: Vec<usize> = (0..pairs.len()).filter(|index| differ(&pairs[*index])).collect();
     if wrong.is_empty() {

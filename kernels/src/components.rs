@@ -30,6 +30,15 @@ pub struct Components {
 }
 
 /// The components of a plane `[rows, columns]`; `mask` has `shape[0] * shape[1]` elements.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::components::{Connectivity, components};
+///
+/// let found = components(&[1, 1, 0, 1], [1, 4], Connectivity::Four);
+/// assert_eq!((found.labels, found.sizes), (vec![1, 1, 0, 2], vec![2, 1]));
+/// ```
 #[must_use]
 pub fn components(mask: &[u8], shape: [usize; 2], connectivity: Connectivity) -> Components {
     let volume = [1, shape[0], shape[1]];

@@ -130,6 +130,21 @@ fn between(index: usize, offset: f32, len: usize) -> (usize, f32) {
 ///
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if a term names no map or has a weight or an offset
 /// that is not finite, if the result is too large for one launch, or if the device fails.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::fuse::{FuseConfig, Place, terms};
+/// use kernels::{Device, fuse};
+///
+/// let client = Device::Cpu.client()?;
+/// let places = [0, 6000].map(|along_um| Place { along_um, offset: [0.0; 2], computed: true });
+/// let own = terms(&places, 0, FuseConfig { max_gap_mm: 12.0, reach: 2 });
+/// // Maps of one cell: the neighbor at half the gap has half the weight.
+/// let fused = fuse::fuse(&client, &[3.0, 6.0], [2, 1, 1], &[own])?;
+/// assert!((fused[0] - 4.0).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn fuse(client: &Client, maps: &[f32], shape: [usize; 3], targets: &[Vec<Term>]) -> Result<Vec<f32>, KernelError> {
     let [count, rows, columns] = shape;
     check(KERNEL, "maps", maps.len(), count * rows * columns)?;

@@ -12,6 +12,7 @@
 //! move a HU that lies at a half.)
 //!
 //! Source: DICOM PS3.3 C.11.1 (rescale).
+#![allow(clippy::collapsible_if, reason = "on a device the right side of `&&` may be read although the left is false")]
 
 use cubecl::prelude::*;
 
@@ -46,6 +47,19 @@ fn bin(hu: f32, lower_hu: i32, bins: usize) -> usize {
 ///
 /// Returns [`KernelError`] if `region` has not the length of `stored`, if the pixels or bins are too many for one
 /// launch, or if the device fails.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::units::{Rescale, Stored};
+/// use kernels::{Device, histogram};
+///
+/// let client = Device::Cpu.client()?;
+/// let stored = Stored::Signed(&[-50, 10, 11, 11, 900]);
+/// let counts = histogram::histogram(&client, stored, Rescale::IDENTITY, &[1, 1, 1, 0, 1], 10, 3)?;
+/// assert_eq!(counts, [2, 1, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn histogram(
     client: &Client,
     stored: Stored<'_>,

@@ -41,6 +41,11 @@ pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Resul
     Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, len, units), units, run: 1 })
 }
 
+/// The widest vector that the device likes and that divides `len`.
+pub(crate) fn lanes(client: &Client, len: usize) -> usize {
+    client.io_optimized_vector_sizes(size_of::<f32>()).find(|lanes| len.is_multiple_of(*lanes)).unwrap_or(1)
+}
+
 /// Refuses an array that has not the length that its shape says.
 pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expected: usize) -> Result<(), KernelError> {
     if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
@@ -71,4 +76,32 @@ pub(crate) fn download<T: CubeElement>(
     let bytes =
         client.read_one(handle).map_err(|error| KernelError::Device { kernel, reason: format!("{error:?}") })?;
     Ok(T::from_bytes(&bytes).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compare;
+
+    proptest! {
+        #[test]
+        fn every_result_has_a_unit(len in prop_oneof![1_usize..3000, Just(MOST)]) {
+            let client = compare::client();
+            for spread in [spread(&client, "test", len).expect("a launch"), singly(&client, "test", len).expect("a launch")] {
+                let CubeCount::Static(x, y, z) = spread.cubes else { panic!("counts are static") };
+                let units = [x, y, z, spread.units.num_elems()].map(|count| count as usize).iter().product::<usize>();
+                prop_assert!(units * spread.run >= len);
+                // Positions of the last runs fit 32 bits.
+                prop_assert!(u32::try_from(units * spread.run).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_more_results_than_positions() {
+        let too_large = KernelError::TooLarge { kernel: "test", len: MOST + 1 };
+        assert_eq!(spread(&compare::client(), "test", MOST + 1).err(), Some(too_large));
+    }
 }

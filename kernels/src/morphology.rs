@@ -7,7 +7,7 @@
 //!
 //! What lies outside of the plane is unknown and changes nothing: it neither dilates into the plane nor erodes it. So
 //! eroding is dilating the complement, opening is contained in the mask, closing contains it, and both are idempotent,
-//! at the border too. Whoever wants background outside pads the mask.
+//! at the border too. Whoever wants background outside pads the mask. Rows have at most 65535 pixels, as in DICOM.
 //!
 //! A plane costs `O(rows of the element * pixels)`: each pixel's distance along its row is found once, and each row of
 //! the element compares it with its half width. These functions run on the host.
@@ -69,6 +69,15 @@ pub fn erode(mask: &[u8], shape: [usize; 2], element: &StructuringElement) -> Ve
 }
 
 /// Erodes, then dilates: what is smaller than the element goes.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::morphology::{open, square};
+///
+/// let mask = [1, 0, 0, 1, 1, 1];
+/// assert_eq!(open(&mask, [1, 6], &square(1)), [0, 0, 0, 1, 1, 1]);
+/// ```
 #[must_use]
 pub fn open(mask: &[u8], shape: [usize; 2], element: &StructuringElement) -> Vec<u8> {
     dilate(&erode(mask, shape, element), shape, element)
@@ -90,8 +99,7 @@ fn reached(mask: &[u8], [rows, columns]: [usize; 2], element: &StructuringElemen
     let along = along_rows(mask, columns, inside);
     for (row, pixels) in result.chunks_exact_mut(columns).enumerate() {
         for (distance, half_width) in element.half_widths.iter().enumerate().take(rows) {
-            // A row of the plane is shorter than the distance that says that nothing is there.
-            let half_width = u32::try_from(*half_width).unwrap_or(u32::MAX).min(NOTHING - 1);
+            let half_width = u16::try_from(*half_width).unwrap_or(NOTHING).min(NOTHING - 1);
             let mirrored = [row.checked_sub(distance), (distance > 0).then_some(row + distance)];
             for other in mirrored.into_iter().flatten().filter(|other| *other < rows) {
                 let source = &along[other * columns..][..columns];
@@ -104,15 +112,15 @@ fn reached(mask: &[u8], [rows, columns]: [usize; 2], element: &StructuringElemen
     result
 }
 
-/// The distance along a row that has nothing to be distant from.
-const NOTHING: u32 = u32::MAX;
+/// The distance along a row that has nothing to be distant from; a DICOM row is shorter.
+const NOTHING: u16 = u16::MAX;
 
 /// For each pixel how many columns away the next one is that is (or is not) in the mask.
-fn along_rows(mask: &[u8], columns: usize, inside: bool) -> Vec<u32> {
+fn along_rows(mask: &[u8], columns: usize, inside: bool) -> Vec<u16> {
     let mut result = Vec::with_capacity(mask.len());
     for row in mask.chunks_exact(columns) {
         let start = result.len();
-        let step = |distance: u32, pixel: u8| if (pixel != 0) == inside { 0 } else { distance.saturating_add(1) };
+        let step = |distance: u16, pixel: u8| if (pixel != 0) == inside { 0 } else { distance.saturating_add(1) };
         let mut distance = NOTHING;
         for pixel in row {
             distance = step(distance, *pixel);

@@ -58,6 +58,12 @@ pub fn counts(a: &[u8], b: &[u8]) -> Counts {
 }
 
 /// The Dice coefficient of two masks of one length; `None` if both are empty.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(kernels::overlap::dice(&[1, 1, 0, 0], &[0, 1, 1, 0]), Some(0.5));
+/// ```
 #[must_use]
 pub fn dice(a: &[u8], b: &[u8]) -> Option<f64> {
     counts(a, b).dice()

@@ -36,6 +36,12 @@ fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
 /// Resamples a plane bilinearly: half-pixel centres, edges clamped. Empty if either size is.
 ///
 /// `values` has `from[0] * from[1]` elements. A value that is not finite spreads to the cells that touch it.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(kernels::resize::bilinear(&[0.0, 1.0], [1, 2], [1, 4]), [0.0, 0.25, 0.75, 1.0]);
+/// ```
 #[must_use]
 pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     debug_assert_eq!(values.len(), from[0] * from[1], "the length and the shape");

@@ -36,6 +36,9 @@ pub fn reference(
     windows: &[Window],
     size: [usize; 2],
 ) -> Vec<f32> {
+    if stored.is_empty() {
+        return Vec::new();
+    }
     let mut result = Vec::with_capacity(windows.len() * size[0] * size[1]);
     for window in windows {
         for row in 0..size[0] {
@@ -64,6 +67,20 @@ pub fn reference(
 ///
 /// Returns [`KernelError`] if `stored` has not the length of `shape`, if the result is too large for one launch, or if
 /// the device fails.
+///
+/// # Examples
+///
+/// ```
+/// use kernels::units::{Rescale, Stored, Window};
+/// use kernels::{Device, window};
+///
+/// let client = Device::Cpu.client()?;
+/// // Two by two pixels of 0, 40, 80 and 120 HU become one cell.
+/// let stored = Stored::Signed(&[0, 40, 80, 120]);
+/// let image = window::window(&client, stored, [2, 2], Rescale::IDENTITY, &[Window::BRAIN], [1, 1])?;
+/// assert!((image[0] - 0.625).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn window(
     client: &Client,
     stored: Stored<'_>,
