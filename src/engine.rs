@@ -119,6 +119,8 @@ impl Engine {
     /// Returns an error if the graph has failed.
     pub fn arrive(&mut self, instance: &Instance) -> anyhow::Result<Tick> {
         for frame in &instance.frames {
+            // Held until the graph has taken the arrival in.
+            self.stages.pixels.hold(frame.slice.digest, 1, self.next);
             self.stages.pixels.put(frame.slice.digest, Arc::new(frame.pixels.clone()));
         }
         let slices = instance.frames.iter().map(|frame| frame.slice.clone()).collect();
@@ -139,6 +141,12 @@ impl Engine {
             self.wait_for(oldest)?;
         }
         Ok(tick)
+    }
+
+    /// The tick that the next change will have.
+    #[must_use]
+    pub fn next_tick(&self) -> Tick {
+        self.next
     }
 
     /// Waits until all that was sent has had its effect on the outputs.

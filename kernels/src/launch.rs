@@ -1,0 +1,74 @@
+//! How a launch spreads its results over a device, and how arrays get there and back.
+
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+
+use crate::device::Client;
+use crate::error::KernelError;
+
+/// A launch over some results: each unit takes `run` consecutive ones, the last units perhaps fewer or none.
+pub(crate) struct Spread {
+    pub(crate) cubes: CubeCount,
+    pub(crate) units: CubeDim,
+    pub(crate) run: usize,
+}
+
+/// Results that one launch can count: positions are 32-bit on the device, with room for the last runs.
+const MOST: usize = 1 << 31;
+
+/// Runs of a processor's core; more than one, so that a core that is slow or late gets less.
+const RUNS_PER_CORE: usize = 4;
+
+/// Spreads `len` results: one a unit on a GPU, so that neighbors load neighbors; a long run a unit on a processor,
+/// which runs all cubes of a unit on one core, so that cores do not write to the same cache lines.
+pub(crate) fn spread(client: &Client, kernel: &'static str, len: usize) -> Result<Spread, KernelError> {
+    if len > MOST {
+        return Err(KernelError::TooLarge { kernel, len });
+    }
+    let run = match client.properties().hardware.num_cpu_cores {
+        Some(cores) => len.div_ceil(cores.max(1) as usize * RUNS_PER_CORE).next_multiple_of(16),
+        None => 1,
+    };
+    Ok(Spread { run, ..singly(client, kernel, len.div_ceil(run))? })
+}
+
+/// One unit for each of `len` results, on every device.
+pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Result<Spread, KernelError> {
+    if len > MOST {
+        return Err(KernelError::TooLarge { kernel, len });
+    }
+    let units = CubeDim::new(client, len);
+    Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, len, units), units, run: 1 })
+}
+
+/// Refuses an array that has not the length that its shape says.
+pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expected: usize) -> Result<(), KernelError> {
+    if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
+}
+
+/// Copies an array that is not empty to the device.
+pub(crate) fn upload<T: CubeElement>(client: &Client, values: &[T]) -> Handle {
+    client.create_from_slice(T::as_bytes(values))
+}
+
+/// Copies an array to the device, zeros for values that are not finite.
+pub(crate) fn upload_finite(client: &Client, values: &[f32]) -> Handle {
+    let finite: Vec<f32> = values.iter().map(|value| finite(*value)).collect();
+    upload(client, &finite)
+}
+
+/// The value, or zero if it is not finite.
+pub(crate) fn finite(value: f32) -> f32 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+/// Waits for the device and copies an array back.
+pub(crate) fn download<T: CubeElement>(
+    client: &Client,
+    kernel: &'static str,
+    handle: Handle,
+) -> Result<Vec<T>, KernelError> {
+    let bytes =
+        client.read_one(handle).map_err(|error| KernelError::Device { kernel, reason: format!("{error:?}") })?;
+    Ok(T::from_bytes(&bytes).to_vec())
+}

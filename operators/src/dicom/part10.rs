@@ -1,0 +1,176 @@
+//! From bytes to a data set: with or without preamble, file meta information and transfer syntax.
+//!
+//! What is missing is told from the first element where that is certain; what is not certain is refused.
+//!
+//! Source: DICOM PS3.10 section 7 (file format), PS3.5 section 7.1 (explicit and implicit elements).
+
+use std::error::Error;
+use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::TransferSyntaxIndex;
+use dicom_object::file::{OpenFileOptions, ReadPreamble};
+use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, ReadError};
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+
+use crate::record::{Reason, Refusal};
+
+/// A retired syntax that archives still hold.
+pub(crate) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
+/// Reads a data set up to its pixels. Elements behind the pixels, and what is no element there, are left out.
+///
+/// # Errors
+///
+/// Refuses bytes that are no DICOM, that end too early, that cannot be parsed, or whose transfer syntax is not known.
+pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
+    let (marked, body) = match (bytes.get(128..132), bytes.get(..4)) {
+        (Some(b"DICM"), _) => (true, &bytes[132..]),
+        (_, Some(b"DICM")) => (true, &bytes[4..]),
+        _ => (false, bytes),
+    };
+    let (meta, data) = FileMeta::split(body)?;
+    let syntax = match meta.transfer_syntax {
+        Some(uid) => uid,
+        None => guess(data).map(str::to_owned).ok_or_else(|| {
+            let known = marked || meta.seen;
+            let reason = if known && data.is_empty() { Reason::Truncated } else { Reason::NotDicom };
+            let what = if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
+            Refusal::new(reason, format!("{what} in {} bytes", bytes.len()))
+        })?,
+    };
+    let supported = TransferSyntaxRegistry.get(&syntax).filter(|known| known.can_decode_dataset());
+    if supported.is_none() {
+        let name = tags::TRANSFER_SYNTAX_UID;
+        let detail = format!("{} is {syntax}", super::attribute::named(name));
+        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, detail));
+    }
+    let table = FileMetaTableBuilder::new()
+        .transfer_syntax(syntax)
+        .media_storage_sop_class_uid(meta.sop_class.unwrap_or_default())
+        .media_storage_sop_instance_uid(meta.sop_instance.unwrap_or_default())
+        .build()
+        .map_err(|error| refusal(&error))?;
+    let mut head = b"DICM".to_vec();
+    table.write(&mut head).map_err(|error| refusal(&error))?;
+    let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(tags::PIXEL_DATA);
+    let parse = AssertUnwindSafe(|| options.from_reader(head.chain(data)));
+    match catch_unwind(parse) {
+        Ok(parsed) => parsed.map_err(|error: ReadError| refusal(&error)),
+        Err(_) => Err(Refusal::new(Reason::Malformed, "the data set breaks the parser")),
+    }
+}
+
+/// What the file meta information says, as far as it is there.
+#[derive(Debug, Default)]
+struct FileMeta {
+    seen: bool,
+    transfer_syntax: Option<String>,
+    sop_class: Option<String>,
+    sop_instance: Option<String>,
+}
+
+impl FileMeta {
+    /// Reads the elements of group 0002, which are explicit little endian, and returns the bytes behind them.
+    fn split(mut bytes: &[u8]) -> Result<(Self, &[u8]), Refusal> {
+        let mut meta = Self::default();
+        while let [0x02, 0x00, low, high, v, r, rest @ ..] = bytes {
+            let short = || Refusal::new(Reason::Truncated, "the file ends within its meta information");
+            if !(v.is_ascii_uppercase() && r.is_ascii_uppercase()) {
+                return Err(Refusal::new(Reason::Malformed, "the file meta information is not explicit little endian"));
+            }
+            let long = matches!(&[*v, *r], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR");
+            let (length, rest) = match rest {
+                [_, _, a, b, c, d, rest @ ..] if long => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
+                [a, b, rest @ ..] if !long => (u32::from(u16::from_le_bytes([*a, *b])), rest),
+                _ => return Err(short()),
+            };
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let (value, rest) = rest.split_at_checked(length).ok_or_else(short)?;
+            let text = String::from_utf8_lossy(value);
+            let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+            let text = (!text.is_empty()).then(|| text.to_owned());
+            match u16::from_le_bytes([*low, *high]) {
+                0x0002 => meta.sop_class = text,
+                0x0003 => meta.sop_instance = text,
+                0x0010 => meta.transfer_syntax = text,
+                _ => {}
+            }
+            meta.seen = true;
+            bytes = rest;
+        }
+        Ok((meta, bytes))
+    }
+}
+
+/// The transfer syntax that the first element of a data set shows, if it starts as data sets do.
+fn guess(data: &[u8]) -> Option<&'static str> {
+    let [a, b, c, d, v, r, ..] = data else { return None };
+    let explicit = v.is_ascii_uppercase() && r.is_ascii_uppercase();
+    let first_groups = [0x0001, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020];
+    let little = first_groups.contains(&u16::from_le_bytes([*a, *b]));
+    let big = first_groups.contains(&u16::from_be_bytes([*a, *b]));
+    match (explicit, little, big) {
+        (true, true, _) => Some(uids::EXPLICIT_VR_LITTLE_ENDIAN),
+        (true, false, true) => Some(EXPLICIT_VR_BIG_ENDIAN),
+        (false, true, _) => {
+            let length = u32::from_le_bytes([*v, *r, *data.get(6)?, *data.get(7)?]);
+            let fits = length == u32::MAX || usize::try_from(length).is_ok_and(|length| length <= data.len());
+            (fits && (*c, *d) != (0xFF, 0xFF)).then_some(uids::IMPLICIT_VR_LITTLE_ENDIAN)
+        }
+        _ => None,
+    }
+}
+
+/// Why the parser failed: an end that comes too early, or anything else.
+fn refusal(error: &(dyn Error + 'static)) -> Refusal {
+    let mut detail = error.to_string();
+    let mut reason = Reason::Malformed;
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !detail.contains(&said) {
+            detail = format!("{detail}: {said}");
+        }
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof) {
+            reason = Reason::Truncated;
+        }
+        cause = error.source();
+    }
+    Refusal::new(reason, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(bytes: &[u8]) -> Option<Reason> {
+        object(bytes).err().map(|refusal| refusal.reason)
+    }
+
+    const MODALITY: &[u8] = b"\x08\x00\x60\x00CS\x02\x00CT";
+
+    #[test]
+    fn a_data_set_needs_no_preamble_and_no_meta() {
+        let mut implicit = b"\x08\x00\x60\x00\x02\x00\x00\x00CT".to_vec();
+        for bytes in [MODALITY, b"\x00\x08\x00\x60CS\x00\x02CT", &implicit] {
+            let object = object(bytes).expect("one element");
+            assert_eq!(super::super::attribute::text(&object, tags::MODALITY).as_deref(), Some("CT"));
+        }
+        implicit.truncate(9);
+        assert_eq!(reason(&implicit), Some(Reason::Truncated));
+    }
+
+    #[test]
+    fn what_is_no_data_set_is_told_apart() {
+        assert_eq!(reason(b""), Some(Reason::NotDicom));
+        assert_eq!(reason(b"%PDF-1.7 and so on"), Some(Reason::NotDicom));
+        assert_eq!(reason(b"DICM"), Some(Reason::Truncated));
+        assert_eq!(reason(&[b"DICM", &b"\x02\x00\x10\x00UI\x14\x00"[..]].concat()), Some(Reason::Truncated));
+        let unknown = [&b"DICM\x02\x00\x10\x00UI\x04\x001.2\0"[..], MODALITY].concat();
+        let refusal = object(&unknown).expect_err("an unknown transfer syntax");
+        assert_eq!(refusal.reason, Reason::UnsupportedTransferSyntax);
+        assert_eq!(refusal.detail, "TransferSyntaxUID (0002,0010) is 1.2");
+    }
+}

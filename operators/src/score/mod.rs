@@ -1,0 +1,1 @@
+//! Scores: how predictions compare with the truth.
