@@ -187,7 +187,7 @@ impl Card {
                 return refuse(format!("{what} is {number}, must be in 1..=4096"));
             }
         }
-        if self.input_size == 0 || self.input_size % 32 != 0 || self.input_size > 4096 {
+        if self.input_size == 0 || !self.input_size.is_multiple_of(32) || self.input_size > 4096 {
             return refuse(format!("input_size is {}, must be a multiple of 32 up to 4096", self.input_size));
         }
         if !matches!(self.unet_patch, 1 | 2) {
@@ -294,7 +294,8 @@ pub(crate) mod tests {
     #[test]
     fn numbers_of_no_network_are_refused() {
         assert!(tiny().check().is_ok());
-        let broken: [(&str, fn(&mut Card)); 7] = [
+        type Breaks = fn(&mut Card);
+        let broken: [(&str, Breaks); 7] = [
             ("unet_patch", |card| card.unet_patch = 3),
             ("name", |card| card.name = "../x".to_owned()),
             ("windows", |card| card.windows.clear()),

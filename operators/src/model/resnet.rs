@@ -212,10 +212,12 @@ impl ResNet {
 /// Every 2x2 patch becomes four channels: `[batch, channels, rows, columns]` to `[batch, 4 channels, rows / 2, columns / 2]`.
 fn patches(images: Tensor<4>) -> Tensor<4> {
     let [batch, channels, rows, columns] = images.dims();
-    images
-        .reshape([batch, channels, rows / 2, 2, columns / 2, 2])
-        .permute([0, 1, 3, 5, 2, 4])
-        .reshape([batch, 4 * channels, rows / 2, columns / 2])
+    images.reshape([batch, channels, rows / 2, 2, columns / 2, 2]).permute([0, 1, 3, 5, 2, 4]).reshape([
+        batch,
+        4 * channels,
+        rows / 2,
+        columns / 2,
+    ])
 }
 
 /// Global average pooling: `[batch, D, rows, columns]` to `[batch, D]`.

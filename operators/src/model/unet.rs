@@ -48,7 +48,10 @@ impl UNetShape {
         let channels = patch * patch;
         UNet {
             patches: (patch > 1).then(|| {
-                Conv2dConfig::new([1, channels], [patch, patch]).with_stride([patch, patch]).with_bias(false).init(device)
+                Conv2dConfig::new([1, channels], [patch, patch])
+                    .with_stride([patch, patch])
+                    .with_bias(false)
+                    .init(device)
             }),
             down: (0..4)
                 .map(|level| Level::new(if level == 0 { channels } else { width(level - 1) }, width(level), device))
@@ -58,7 +61,9 @@ impl UNetShape {
             up: (0..4)
                 .rev()
                 .map(|level| {
-                    ConvTranspose2dConfig::new([width(level + 1), width(level)], [2, 2]).with_stride([2, 2]).init(device)
+                    ConvTranspose2dConfig::new([width(level + 1), width(level)], [2, 2])
+                        .with_stride([2, 2])
+                        .init(device)
                 })
                 .collect(),
             merge: (0..4).rev().map(|level| Level::new(width(level + 1), width(level), device)).collect(),

@@ -197,7 +197,7 @@ mod tests {
         let (training, validation) = (keys(&split.training), keys(&split.validation));
         assert!(validation.len() == 10 && training.len() == 30);
         assert!(validation.iter().all(|key| !training.contains(key)));
-        let other = images.split(&TrainConfig { seed: config.seed + 1, ..config.clone() }).unwrap();
+        let other = images.split(&TrainConfig { seed: config.seed + 1, ..config }).unwrap();
         assert_ne!(split, other);
     }
 

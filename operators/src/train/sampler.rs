@@ -20,14 +20,9 @@ impl Balanced {
     /// The next slice, or `None` if there are none at all.
     pub(crate) fn draw(&mut self) -> Option<usize> {
         let heads = self.random.uniform() < 0.5;
-        let pool = match (self.positive.is_empty(), self.negative.is_empty()) {
-            (true, true) => return None,
-            (true, false) => &self.negative,
-            (false, true) => &self.positive,
-            (false, false) if heads => &self.positive,
-            (false, false) => &self.negative,
-        };
-        Some(pool[self.random.below(pool.len())])
+        let positive = if self.negative.is_empty() { true } else { heads && !self.positive.is_empty() };
+        let pool = if positive { &self.positive } else { &self.negative };
+        pool.get(self.random.below(pool.len())).copied()
     }
 }
 

@@ -49,6 +49,7 @@ fn square(series: usize, slice: usize) -> Option<[usize; 2]> {
 fn plane(series: usize, slice: usize) -> Plane {
     let mut random = Random::item(9, "plane", (series * 100 + slice) as u64);
     let square = square(series, slice);
+    #[allow(clippy::cast_possible_truncation, reason = "HU of a toy")]
     let hu = (0..SIZE * SIZE).map(|index| {
         let (row, column) = (index / SIZE, index % SIZE);
         let inside = row.abs_diff(16).pow(2) + column.abs_diff(16).pow(2) < 196;
@@ -211,8 +212,7 @@ fn what_cannot_be_trained_is_named() {
     assert!(matches!(empty.add(&series, |_| Ok::<_, String>(vec![0.0; 3])), Err(TrainError::Preprocess { .. })));
     assert_eq!(empty.slices(), 0);
 
-    let wild =
-        TrainConfig { classifier: StageConfig { learning_rate: f64::INFINITY, ..config.classifier }, ..config.clone() };
+    let wild = TrainConfig { classifier: StageConfig { learning_rate: f64::INFINITY, ..config.classifier }, ..config };
     let result = train(wild.card("toy", "1"), &images, &wild, Device::Cpu, &mut |_| {});
     assert!(matches!(result, Err(TrainError::Diverged { stage: "classifier", .. })));
 }
