@@ -154,7 +154,8 @@ pub enum LabelError {
 /// # Ok::<(), operators::labels::LabelError>(())
 /// ```
 pub fn read(table: impl Read) -> Result<Labels, LabelError> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(table);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(table);
     let mut known: BTreeMap<InstanceUid, [Option<bool>; 6]> = BTreeMap::new();
     let mut record = csv::StringRecord::new();
     let mut first = true;

@@ -79,7 +79,8 @@ impl Protocol {
         let tilt_degrees = if tilted { (stream.sign() * stream.range(6.0, 20.0) * 2.0).round() / 2.0 } else { 0.0 };
         let radians = tilt_degrees.to_radians();
         let field_mm = stream.range(215.0, 250.0);
-        let form = [Form::Signed, Form::SignedPadded, Form::Unsigned, Form::SignedOffset][stream.choice(&[3.0, 2.0, 2.0, 3.0])];
+        let form = [Form::Signed, Form::SignedPadded, Form::Unsigned, Form::SignedOffset]
+            [stream.choice(&[3.0, 2.0, 2.0, 3.0])];
         Self {
             matrix,
             // A whole number of micrometers: header and image say the same.
@@ -118,7 +119,8 @@ impl Protocol {
     /// Whether the slices cover a point of the head frame well.
     pub(super) fn covers(&self, anatomy: &Anatomy, h: Point) -> bool {
         let q = [h[0] * anatomy.scale[0], h[1] * anatomy.scale[1], h[2] * anatomy.scale[2]];
-        let p: [f32; 3] = core::array::from_fn(|i| self.center[i] + (0..3).map(|axis| self.axes[axis][i] * q[axis]).sum::<f32>());
+        let p: [f32; 3] =
+            core::array::from_fn(|i| self.center[i] + (0..3).map(|axis| self.axes[axis][i] * q[axis]).sum::<f32>());
         let height = p[2] - p[1] * self.tilt[1] / self.tilt[0];
         self.planes.iter().any(|[at, thick]| (at - height).abs() < thick * 0.45)
     }
@@ -150,7 +152,16 @@ impl Protocol {
 
     /// Adds what one sub-slice shows, times `weight`.
     #[allow(clippy::too_many_arguments, reason = "two of them are sums that this adds to")]
-    fn expose(&self, anatomy: &Anatomy, bleeds: &Bleeds, height: f32, off: f32, weight: f32, sum: &mut [f32], shares: &mut [[f32; 5]]) {
+    fn expose(
+        &self,
+        anatomy: &Anatomy,
+        bleeds: &Bleeds,
+        height: f32,
+        off: f32,
+        weight: f32,
+        sum: &mut [f32],
+        shares: &mut [[f32; 5]],
+    ) {
         let half = self.pixel_mm * (self.matrix as f32 - 1.0) / 2.0;
         let side = (2.0 * half / GRID_MM).ceil() as usize + 2;
         let start = -half - 0.5 * GRID_MM;

@@ -220,7 +220,7 @@ impl Anatomy {
         }
         let p = [x.abs(), y, z];
         let petrous = segment(p, [16.0, 10.0, -38.0], [58.0, 30.0, -34.0], [5.0, 9.0]);
-        let wing = segment(p, [12.0, -30.0, -21.0], [66.0, -40.0, -8.0], [1.6, 2.8]);
+        let wing = segment(p, [12.0, -30.0, -21.0], [56.0, -41.0, -8.0], [1.6, 2.8]);
         let clivus = segment(p, [0.0, -4.0, -37.0], [0.0, 10.0, -60.0], [6.0, 4.5]);
         let saddle = segment(p, [0.0, -2.0, -31.0], [7.0, -2.0, -30.0], [1.8, 1.5]);
         let roof = segment(p, [2.0, -75.0, -14.0], [2.0, -48.0, -18.0], [1.6, 1.6]);
@@ -264,7 +264,8 @@ impl Anatomy {
         let front = ramp(-66.0, -84.0, y) * ramp(24.0, 10.0, side) * ramp(26.0, 6.0, (z + 4.0).abs());
         let mut skull = self.skull_mm * (1.0 + 0.16 * wander) * (1.0 - 0.52 * temple) + 4.0 * bump + 5.0 * front;
         // The floor of the front and middle fossae is thin, and uneven.
-        let floor = ramp(-6.0, -14.0, z) * ramp(8.0, -6.0, y - 0.3 * side) * ramp(62.0, 52.0, side) * ramp(-84.0, -76.0, y);
+        let floor =
+            ramp(-6.0, -14.0, z) * ramp(8.0, -6.0, y - 0.3 * side) * ramp(62.0, 52.0, side) * ramp(-84.0, -76.0, y);
         skull = mix(skull.max(1.8), 2.2 + 1.2 * grain.max(-1.0), floor) * (1.0 - 0.25 * ramp(-18.0, -30.0, z));
         let muscle = 7.0 * temple * ramp(60.0, 30.0, y) * ramp(-62.0, -48.0, y) + 14.0 * nape;
         let scalp = self.scalp_mm + 0.6 * wander + 1.3 * ramp(20.0, 70.0, y) + muscle;
@@ -303,18 +304,25 @@ impl Anatomy {
 
         let [lateral, rest] = self.ventricles(g);
         parts[VENTRICLE] = lateral.min(rest) + 0.35 * wander;
-        let bent = [g[0] + 1.6 * wander, g[1] + 2.5 * self.coarse.at([h[2], h[0], h[1]]), g[2] + 2.4 * self.coarse.at([h[1], h[2], h[0]])];
+        let bent = [
+            g[0] + 1.6 * wander,
+            g[1] + 2.5 * self.coarse.at([h[2], h[0], h[1]]),
+            g[2] + 2.4 * self.coarse.at([h[1], h[2], h[0]]),
+        ];
         parts[CISTERN] = cisterns(g, bent, 0.35 + self.atrophy, below) + 0.4 * wander + 0.2 * grain;
         let nuclei = nuclei(g).min(lateral.min(rest) - 0.6 + 3.0 * ramp(18.0, 8.0, rest));
         parts[DEEP] = nuclei + 0.6 * wander;
-        parts[TEXTURE] = 0.8 * wander + 0.7 * grain - self.faint_hu * ramp(12.0, 0.0, lateral + 2.0 * wander) * ramp(-4.0, 6.0, z);
-        parts[INFARCT] = self.infarcts.iter().fold(60.0, |d, (center, axes)| {
-            d.min(ellipsoid(minus(g, *center), *axes) + 2.0 * wander + 0.8 * grain)
-        });
+        parts[TEXTURE] =
+            0.8 * wander + 0.7 * grain - self.faint_hu * ramp(12.0, 0.0, lateral + 2.0 * wander) * ramp(-4.0, 6.0, z);
+        parts[INFARCT] = self
+            .infarcts
+            .iter()
+            .fold(60.0, |d, (center, axes)| d.min(ellipsoid(minus(g, *center), *axes) + 2.0 * wander + 0.8 * grain));
         parts[EDEMA] = 60.0;
 
         // Dura, vessels, calcifications.
-        let falx_depth = if y > 0.0 { 40.0 - 0.10 * (z - 20.0).abs() } else { 17.0 + 0.1 * (z - 10.0).max(0.0) };
+        let falx_depth =
+            if y > 0.0 { 40.0 - 0.10 * (z - 20.0).abs() } else { 17.0 + 0.6 * (z - 12.0).clamp(0.0, 40.0) };
         let falx = if self.falx { ((x + 0.5 * wander).abs() - 0.55).max(depth - falx_depth).max(below) } else { 9.0 };
         let sheet = below.abs() * 0.5 - 0.5;
         let tent = sheet.max(-(length([x * 1.1, (y - 18.0) * 0.9, 0.0]) - 21.0)).max(-behind);
@@ -412,7 +420,17 @@ fn cisterns(g: Point, bent: Point, wide: f32, below: f32) -> f32 {
     let cleft = (slope.abs() * 0.8 - 0.2 - 0.7 * wide).max(36.0 - bx).max((by + 2.0).abs() - 21.0);
     let front = segment(p, [36.0, -25.0, -6.0], [52.0, -27.0, -4.0], [2.0 + wide, 2.4 + wide]);
     let vermis = at([0.0, 36.0, 4.0], [3.0 + wide, 6.0, 5.0]);
-    let side = star.min(arm).min(ring).min(quadrigeminal).min(pons).min(angle).min(magna).min(insula).min(cleft).min(front).min(vermis);
+    let side = star
+        .min(arm)
+        .min(ring)
+        .min(quadrigeminal)
+        .min(pons)
+        .min(angle)
+        .min(magna)
+        .min(insula)
+        .min(cleft)
+        .min(front)
+        .min(vermis);
     let over = (below.abs() * 0.45 - 0.35 - 0.3 * wide).max(4.0 - y);
     side.min(over)
 }
@@ -437,16 +455,25 @@ fn calcifications(stream: &mut Stream) -> Vec<(Point, f32)> {
         }
     }
     if stream.chance(0.6) {
-        found.push(([stream.range(-1.0, 1.0), stream.range(25.0, 28.0), stream.range(0.0, 4.0)], stream.range(1.2, 2.8)));
+        found.push((
+            [stream.range(-1.0, 1.0), stream.range(25.0, 28.0), stream.range(0.0, 4.0)],
+            stream.range(1.2, 2.8),
+        ));
     }
     if stream.chance(0.3) {
         for _ in 0..1 + stream.choice(&[1.0, 1.0, 1.0]) {
-            found.push(([stream.range(-0.8, 0.8), stream.range(-78.0, -50.0), stream.range(25.0, 55.0)], stream.range(1.0, 2.6)));
+            found.push((
+                [stream.range(-0.8, 0.8), stream.range(-78.0, -50.0), stream.range(25.0, 55.0)],
+                stream.range(1.0, 2.6),
+            ));
         }
     }
     if stream.chance(0.12) {
         for side in [-1.0, 1.0] {
-            found.push(([side * stream.range(20.0, 24.0), stream.range(-6.0, 2.0), stream.range(0.0, 5.0)], stream.range(1.2, 3.0)));
+            found.push((
+                [side * stream.range(20.0, 24.0), stream.range(-6.0, 2.0), stream.range(0.0, 5.0)],
+                stream.range(1.2, 3.0),
+            ));
         }
     }
     found

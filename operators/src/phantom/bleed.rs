@@ -144,7 +144,12 @@ impl Bleeds {
             let reach = lesion.push_mm;
             // A ball pushes aside its own volume; far away that fades sooner, for fluid gives way.
             let fade = libm::expf(-far * far / (2.0 * 38.0 * 38.0));
-            let cubed = (1.0 - (reach / far.max(reach * 1.15)) * (reach / far.max(reach * 1.15)) * (reach / far.max(reach * 1.15)) * fade).max(0.05);
+            let cubed = (1.0
+                - (reach / far.max(reach * 1.15))
+                    * (reach / far.max(reach * 1.15))
+                    * (reach / far.max(reach * 1.15))
+                    * fade)
+                .max(0.05);
             let shrink = libm::cbrtf(cubed);
             for axis in 0..3 {
                 g[axis] = lesion.center[axis] + from[axis] * shrink;
@@ -205,7 +210,14 @@ impl Bleeds {
 }
 
 impl Lesion {
-    fn new(kind: Subtype, ml: f32, hu: f32, anatomy: &Anatomy, seen: &dyn Fn(Point) -> bool, stream: &mut Stream) -> Self {
+    fn new(
+        kind: Subtype,
+        ml: f32,
+        hu: f32,
+        anatomy: &Anatomy,
+        seen: &dyn Fn(Point) -> bool,
+        stream: &mut Stream,
+    ) -> Self {
         let ball_mm = libm::cbrtf(ml * 1000.0 * 0.75 / core::f32::consts::PI);
         let mut best = None;
         for _ in 0..24 {
@@ -224,7 +236,8 @@ impl Lesion {
             Subtype::Intraventricular => 0.35,
             Subtype::Subarachnoid => 0.0,
         };
-        let edema_mm = if kind == Subtype::Intraparenchymal { (0.22 * ball_mm).min(6.0) * stream.range(0.2, 1.3) } else { 0.0 };
+        let edema_mm =
+            if kind == Subtype::Intraparenchymal { (0.22 * ball_mm).min(6.0) * stream.range(0.2, 1.3) } else { 0.0 };
         Self {
             kind,
             growth,
@@ -246,7 +259,7 @@ impl Lesion {
             Growth::Clot { axes, rough } => {
                 let size = length([from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]]);
                 let noise = rough * (0.8 * anatomy.wander(h) + 0.35 * anatomy.grain(h));
-                size + noise * (size / 10.0).min(1.0)
+                size + noise * (size / 10.0).min(1.9)
             }
             Growth::Shell { flat, long, side } => {
                 let along = dot(from, self.outward);
@@ -272,7 +285,9 @@ impl Lesion {
                 let wrong = (4.0 - side * h[0]).max(0.0) * 9.0;
                 length([from[0], from[1], sheet]) + wrong + 1.5 * anatomy.wander(h)
             }
-            Growth::Level { side } => 70.0 - h[1] + 0.12 * h[2] + (2.0 - side * h[0]).max(0.0) * 20.0 + 0.8 * anatomy.wander(h),
+            Growth::Level { side } => {
+                70.0 - h[1] + 0.12 * h[2] + (2.0 - side * h[0]).max(0.0) * 20.0 + 0.8 * anatomy.wander(h)
+            }
             Growth::Cast => length(from) + 2.0 * anatomy.wander(h),
             Growth::Sheets { axes } => {
                 length([from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]]) + 3.0 * anatomy.wander(h)
@@ -366,7 +381,8 @@ fn draw(kind: Subtype, anatomy: &Anatomy, stream: &mut Stream) -> (Growth, Point
         }
         Subtype::Subdural => match stream.choice(&[0.76, 0.15, 0.09]) {
             0 => {
-                let center = on_table([side * stream.range(0.55, 1.0), stream.range(-0.6, 0.6), stream.range(-0.05, 0.7)]);
+                let center =
+                    on_table([side * stream.range(0.55, 1.0), stream.range(-0.6, 0.6), stream.range(-0.05, 0.7)]);
                 (Growth::Shell { flat: stream.range(0.09, 0.2), long: stream.range(1.1, 1.6), side }, center)
             }
             1 => (Growth::Falx { side }, [0.0, stream.range(-60.0, 65.0), stream.range(30.0, 60.0)]),
@@ -394,7 +410,8 @@ fn draw(kind: Subtype, anatomy: &Anatomy, stream: &mut Stream) -> (Growth, Point
         Subtype::Intraventricular => match stream.choice(&[0.6, 0.4]) {
             0 => (Growth::Level { side }, [side * 23.0, 45.0, 9.0]),
             _ => {
-                let places = [[12.0, -30.0, 10.0], [8.0, 2.0, 21.0], [22.0, 34.0, 13.0], [0.0, 2.0, 0.0], [0.0, 38.0, -33.0]];
+                let places =
+                    [[12.0, -30.0, 10.0], [8.0, 2.0, 21.0], [22.0, 34.0, 13.0], [0.0, 2.0, 0.0], [0.0, 38.0, -33.0]];
                 let [x, y, z] = places[stream.choice(&[3.0, 3.0, 3.0, 1.5, 1.0])];
                 (Growth::Cast, [side * x, y, z])
             }
@@ -402,7 +419,8 @@ fn draw(kind: Subtype, anatomy: &Anatomy, stream: &mut Stream) -> (Growth, Point
         Subtype::Subarachnoid => {
             let axes = [stream.range(0.8, 1.2), stream.range(0.9, 1.4), stream.range(0.8, 1.1)];
             let center = match stream.choice(&[0.58, 0.22, 0.2]) {
-                0 => on_table([side * stream.range(0.25, 1.0), stream.range(-1.0, 1.0), stream.range(0.0, 0.9)]).map(|mm| mm * 0.93),
+                0 => on_table([side * stream.range(0.25, 1.0), stream.range(-1.0, 1.0), stream.range(0.0, 0.9)])
+                    .map(|mm| mm * 0.93),
                 1 => [side * stream.range(36.0, 46.0), stream.range(-26.0, 6.0), stream.range(-8.0, 8.0)],
                 _ => [side * stream.range(0.0, 14.0), stream.range(-14.0, 2.0), stream.range(-26.0, -18.0)],
             };

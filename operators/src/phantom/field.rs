@@ -97,7 +97,9 @@ mod tests {
     #[test]
     fn a_field_has_deviation_one_and_the_correlation_of_its_kernel() {
         let field = Field::new(&mut Stream::new(1, 0, "test"), 8.0, 2.0);
-        let points = (0..8000_u32).map(|i| [(i % 20) as f32 * 11.0 - 110.0, (i / 20 % 20) as f32 * 11.0 - 110.0, (i / 400) as f32 * 11.0 - 110.0]);
+        let points = (0..8000_u32).map(|i| {
+            [(i % 20) as f32 * 11.0 - 110.0, (i / 20 % 20) as f32 * 11.0 - 110.0, (i / 400) as f32 * 11.0 - 110.0]
+        });
         let (mut same, mut near) = (0.0_f64, 0.0_f64);
         for p in points {
             let here = f64::from(field.at(p));

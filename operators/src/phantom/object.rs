@@ -98,7 +98,9 @@ fn image(slice: &PhantomSlice) -> Result<Vec<Element>, PhantomObjectError> {
     let side = |n: u32| u16::try_from(n).map_err(|_| PhantomObjectError::Matrix(n));
     let rescale = slice.plane.rescale;
     let (representation, words): (u16, Vec<u16>) = match &slice.plane.values {
-        StoredValues::Signed(values) => (1, values.iter().map(|value| u16::from_ne_bytes(value.to_ne_bytes())).collect()),
+        StoredValues::Signed(values) => {
+            (1, values.iter().map(|value| u16::from_ne_bytes(value.to_ne_bytes())).collect())
+        }
         StoredValues::Unsigned(values) => (0, values.to_vec()),
     };
     let bits = if representation == 1 { 16 } else { 12 };

@@ -47,7 +47,8 @@ fn wall(parts: &Parts, hu: &TissueHu, width: f32) -> f32 {
     let deep = ramp(7.0, 12.0, under_skin) * ramp(1.0, 5.0, outer);
     let flesh = mix(-105.0, 54.0, ramp(-0.9, 0.2, rough));
     let mut value = mix(-108.0 + 12.0 * rough, flesh, deep);
-    value = mix(value, 55.0 + 4.0 * rough, cover(outer - parts[anatomy::MUSCLE] * (0.95 + 0.06 * rough), width.max(0.8)));
+    value =
+        mix(value, 55.0 + 4.0 * rough, cover(outer - parts[anatomy::MUSCLE] * (0.95 + 0.06 * rough), width.max(0.8)));
     value = mix(value, 45.0, cover(under_skin - 1.9, width));
 
     let orbit = parts[anatomy::ORBIT];
@@ -92,7 +93,13 @@ fn content(parts: &Parts, hu: &TissueHu, sulcus_mm: f32, width: f32) -> (f32, [f
     // Dura lines the bone: no bleed within a millimeter of it.
     let mut rest = cover(parts[anatomy::CAVITY] + 1.0, width);
     let texture = 2.0 * parts[anatomy::ROUGH];
-    for kind in [Subtype::Epidural, Subtype::Subdural, Subtype::Intraventricular, Subtype::Intraparenchymal, Subtype::Subarachnoid] {
+    for kind in [
+        Subtype::Epidural,
+        Subtype::Subdural,
+        Subtype::Intraventricular,
+        Subtype::Intraparenchymal,
+        Subtype::Subarachnoid,
+    ] {
         let slot = kind.index();
         let distance = parts[BLEED + slot];
         if distance > 4.0 {
