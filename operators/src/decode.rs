@@ -87,7 +87,8 @@ fn words(bytes: &[u8]) -> Vec<u16> {
 
 /// Decodes one codestream into `layout.pixels()` samples.
 fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Refusal> {
-    let refuse = |detail: String| Refusal::new(Reason::UndecodablePixels, format!("transfer syntax {syntax}: {detail}"));
+    let refuse =
+        |detail: String| Refusal::new(Reason::UndecodablePixels, format!("transfer syntax {syntax}: {detail}"));
     let codestream = Codestream::read(bytes);
     if let Some(Codestream { rows, columns, bits, components, .. }) = codestream {
         let expected = (u32::from(layout.rows), u32::from(layout.columns));
@@ -101,7 +102,10 @@ fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Re
     }
     let known = TransferSyntaxRegistry.get(syntax);
     let Some(reader) = known.and_then(|syntax| syntax.pixel_data_reader()) else {
-        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("transfer syntax {syntax} is not decoded")));
+        return Err(Refusal::new(
+            Reason::UnsupportedTransferSyntax,
+            format!("transfer syntax {syntax} is not decoded"),
+        ));
     };
     let frame = OneFrame { bytes, syntax, layout };
     let mut decoded = Vec::new();
@@ -113,7 +117,8 @@ fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Re
         Err(_) => return Err(refuse("the codestream breaks the decoder".to_owned())),
     }
     let narrow = codestream.is_some_and(|stream| stream.bits <= 8 && stream.coding == Coding::Jpeg);
-    let samples: Vec<u16> = if narrow { decoded.iter().map(|byte| u16::from(*byte)).collect() } else { words(&decoded) };
+    let samples: Vec<u16> =
+        if narrow { decoded.iter().map(|byte| u16::from(*byte)).collect() } else { words(&decoded) };
     let len = samples.len();
     let whole = samples.get(..layout.pixels()).map(<[u16]>::to_vec);
     whole.ok_or_else(|| refuse(format!("{len} samples of {} decoded", layout.pixels())))
@@ -280,12 +285,8 @@ mod tests {
         let limits = Limits { queue: 2, batch: 2, deadline: Duration::from_micros(100) };
         let answer = |task: DecodeTask| {
             let content = (0..10).find(|content| Digest::of(&[*content]) == task.slice).expect("a slice of the test");
-            let plane = Plane {
-                rows: 1,
-                columns: 1,
-                values: StoredValues::Signed(Arc::from([0])),
-                rescale: Rescale::IDENTITY,
-            };
+            let plane =
+                Plane { rows: 1, columns: 1, values: StoredValues::Signed(Arc::from([0])), rescale: Rescale::IDENTITY };
             let bad = Rejection::new(content.to_string(), Reason::UndecodablePixels, "odd");
             Arc::new(if content % 2 == 0 { Ok(Arc::new(plane)) } else { Err(bad) })
         };

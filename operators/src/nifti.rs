@@ -56,7 +56,8 @@ fn volume(path: &Path) -> Result<Volume, Refusal> {
     let shape = shape(&header)?;
     let voxels = voxels.ok_or_else(|| Refusal::new(Reason::Malformed, "the voxels are not contiguous"))?;
     let hu = voxels.iter().map(|hu| whole(*hu)).collect::<Option<Vec<i16>>>();
-    let hu = hu.ok_or_else(|| Refusal::new(Reason::UnsupportedPixels, "a voxel is no HU: not a number, or beyond 16 bits"))?;
+    let hu =
+        hu.ok_or_else(|| Refusal::new(Reason::UnsupportedPixels, "a voxel is no HU: not a number, or beyond 16 bits"))?;
     let (steps_mm, first_mm) = placement(&header)?;
     Ok(Volume { shape, hu, steps_mm, first_mm })
 }
@@ -177,8 +178,9 @@ impl Volume {
 
     fn instances(&self) -> Result<Vec<Instance>, Refusal> {
         let axes = self.axes()?;
-        let planes: Vec<(Geometry, Arc<[i16]>)> =
-            (0..axes[2].len).map(|at| Ok((self.geometry(&axes, at)?, self.plane(&axes, at)))).collect::<Result<_, _>>()?;
+        let planes: Vec<(Geometry, Arc<[i16]>)> = (0..axes[2].len)
+            .map(|at| Ok((self.geometry(&axes, at)?, self.plane(&axes, at))))
+            .collect::<Result<_, _>>()?;
         let slices: Vec<Digest> = planes.iter().map(|(geometry, hu)| slice_digest(geometry, hu)).collect();
         let content = slices.iter().fold(Digest::builder("volume"), |name, slice| name.digest(slice)).finish();
         let unnamed = || Refusal::new(Reason::MissingUid, "no identifier could be derived");
@@ -321,7 +323,9 @@ mod tests {
             assert_eq!(plane.hu(), expected);
         }
         let uids: std::collections::BTreeSet<_> = instances.iter().map(|instance| instance.uid.clone()).collect();
-        assert!(uids.len() == 2 && uids.iter().all(|uid| uid.as_str().starts_with("2.25.") && uid.as_str().len() <= 44));
+        assert!(
+            uids.len() == 2 && uids.iter().all(|uid| uid.as_str().starts_with("2.25.") && uid.as_str().len() <= 44)
+        );
     }
 
     #[test]

@@ -27,11 +27,7 @@ pub(crate) enum FrameBytes<'a> {
 /// # Errors
 ///
 /// Refuses an image without pixels or with fewer than its matrix has, and fragments that cannot be told apart.
-pub(crate) fn frame_bytes(
-    object: &InMemDicomObject,
-    frame: u32,
-    layout: Layout,
-) -> Result<FrameBytes<'_>, Refusal> {
+pub(crate) fn frame_bytes(object: &InMemDicomObject, frame: u32, layout: Layout) -> Result<FrameBytes<'_>, Refusal> {
     let missing = || Refusal::new(Reason::MissingPixels, format!("{} is missing", named(tags::PIXEL_DATA)));
     let index = usize::try_from(frame.saturating_sub(1)).unwrap_or(usize::MAX);
     match object.get(tags::PIXEL_DATA).ok_or_else(missing)?.value() {
@@ -69,11 +65,7 @@ fn native(samples: &PrimitiveValue, index: usize, layout: Layout) -> Result<Cow<
     }
 }
 
-fn encoded(
-    sequence: &PixelFragmentSequence<Vec<u8>>,
-    index: usize,
-    layout: Layout,
-) -> Result<Cow<'_, [u8]>, Refusal> {
+fn encoded(sequence: &PixelFragmentSequence<Vec<u8>>, index: usize, layout: Layout) -> Result<Cow<'_, [u8]>, Refusal> {
     let fragments = sequence.fragments();
     let frames = usize::try_from(layout.frames).unwrap_or(usize::MAX);
     let starts: Vec<usize> = if frames == 1 {

@@ -11,6 +11,7 @@ mod instance;
 pub(crate) mod jpeg12;
 mod kernel;
 pub(crate) mod layout;
+mod outline;
 mod part10;
 pub mod read;
 #[cfg(test)]

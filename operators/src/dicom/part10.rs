@@ -4,6 +4,7 @@
 //!
 //! Source: DICOM PS3.10 section 7 (file format), PS3.5 section 7.1 (explicit and implicit elements).
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,9 @@ use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::file::{OpenFileOptions, ReadPreamble};
 use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, ReadError};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use flate2::read::DeflateDecoder;
 
+use super::outline::{self, Encoding};
 use crate::record::{Reason, Refusal};
 
 /// A retired syntax that archives still hold.
@@ -36,16 +39,18 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
         None => guess(data).map(str::to_owned).ok_or_else(|| {
             let known = marked || meta.seen;
             let reason = if known && data.is_empty() { Reason::Truncated } else { Reason::NotDicom };
-            let what = if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
+            let what =
+                if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
             Refusal::new(reason, format!("{what} in {} bytes", bytes.len()))
         })?,
     };
+    let (syntax, data) = inflated(syntax, data)?;
     let supported = TransferSyntaxRegistry.get(&syntax).filter(|known| known.can_decode_dataset());
     if supported.is_none() {
-        let name = tags::TRANSFER_SYNTAX_UID;
-        let detail = format!("{} is {syntax}", super::attribute::named(name));
-        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, detail));
+        let name = super::attribute::named(tags::TRANSFER_SYNTAX_UID);
+        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("{name} is {syntax}")));
     }
+    let data = outline::trim(&data, encoding(&syntax))?;
     let table = FileMetaTableBuilder::new()
         .transfer_syntax(syntax)
         .media_storage_sop_class_uid(meta.sop_class.unwrap_or_default())
@@ -55,10 +60,30 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
     let mut head = b"DICM".to_vec();
     table.write(&mut head).map_err(|error| refusal(&error))?;
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(tags::PIXEL_DATA);
-    let parse = AssertUnwindSafe(|| options.from_reader(head.chain(data)));
+    let parse = AssertUnwindSafe(|| options.from_reader(head.chain(&*data)));
     match catch_unwind(parse) {
         Ok(parsed) => parsed.map_err(|error: ReadError| refusal(&error)),
         Err(_) => Err(Refusal::new(Reason::Malformed, "the data set breaks the parser")),
+    }
+}
+
+/// Undoes the compression of a whole data set, which is explicit little endian within.
+fn inflated(syntax: String, data: &[u8]) -> Result<(String, Cow<'_, [u8]>), Refusal> {
+    /// What a data set may grow to.
+    const LIMIT: u64 = 1 << 30;
+    if syntax != uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+        return Ok((syntax, Cow::Borrowed(data)));
+    }
+    let mut inflated = Vec::new();
+    DeflateDecoder::new(data).take(LIMIT).read_to_end(&mut inflated).map_err(|error| refusal(&error))?;
+    Ok((uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(), Cow::Owned(inflated)))
+}
+
+fn encoding(syntax: &str) -> Encoding {
+    match syntax {
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::ImplicitLittle,
+        EXPLICIT_VR_BIG_ENDIAN => Encoding::ExplicitBig,
+        _ => Encoding::ExplicitLittle,
     }
 }
 
@@ -80,7 +105,8 @@ impl FileMeta {
             if !(v.is_ascii_uppercase() && r.is_ascii_uppercase()) {
                 return Err(Refusal::new(Reason::Malformed, "the file meta information is not explicit little endian"));
             }
-            let long = matches!(&[*v, *r], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR");
+            let long =
+                matches!(&[*v, *r], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR");
             let (length, rest) = match rest {
                 [_, _, a, b, c, d, rest @ ..] if long => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
                 [a, b, rest @ ..] if !long => (u32::from(u16::from_le_bytes([*a, *b])), rest),

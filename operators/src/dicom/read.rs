@@ -15,9 +15,7 @@ use super::attribute::{named, text};
 use super::fragments::{FrameBytes, frame_bytes};
 use super::layout::{self, Layout};
 use super::{Frame, Header, Instance, Pixels, Source, admit, geometry, part10};
-use crate::record::{
-    Digest, Geometry, InstanceUid, Reason, Refusal, Rejection, SeriesKey, SeriesUid, Slice, StudyUid,
-};
+use crate::record::{Digest, Geometry, InstanceUid, Reason, Refusal, Rejection, SeriesKey, SeriesUid, Slice, StudyUid};
 
 /// Reads a DICOM file.
 ///
