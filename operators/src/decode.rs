@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use dicom_core::value::C;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
 use dicom_object::DefaultDicomObject;
@@ -22,7 +22,7 @@ use crate::dicom::codestream::{Codestream, Coding};
 use crate::dicom::fragments::{FrameBytes, frame_bytes};
 use crate::dicom::layout::{self, Layout};
 use crate::dicom::read::is_native;
-use crate::dicom::{Pixels, Source, jpeg12};
+use crate::dicom::{Pixels, Source, jpeg12, rle};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Plane, Reason, Refusal, Rejection, SeriesKey, Slice, StoredValues};
 
@@ -89,6 +89,9 @@ fn words(bytes: &[u8]) -> Vec<u16> {
 fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Refusal> {
     let refuse =
         |detail: String| Refusal::new(Reason::UndecodablePixels, format!("transfer syntax {syntax}: {detail}"));
+    if syntax == uids::RLE_LOSSLESS {
+        return rle::decode(bytes, layout.pixels()).map_err(|error| refuse(error.to_owned()));
+    }
     let codestream = Codestream::read(bytes);
     if let Some(Codestream { rows, columns, bits, components, .. }) = codestream {
         let expected = (u32::from(layout.rows), u32::from(layout.columns));

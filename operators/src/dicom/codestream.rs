@@ -26,7 +26,7 @@ pub(crate) struct Codestream {
 }
 
 impl Codestream {
-    /// The frame header, or `None` if there is none: run-length coding has none.
+    /// The frame header, or `None` if there is none that can be read.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(&[0xFF, 0xD8]) {
             return Self::jpeg(bytes.get(2..)?);

@@ -16,6 +16,7 @@ mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
+pub(crate) mod rle;
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};

@@ -305,7 +305,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn a_codestream_with_a_wrong_byte_is_decoded_or_refused(
-        syntax in prop::sample::select(vec!["rle_1.2.5", "jpeg_lossless_sv1_1.2.4.70", "jpeg_extended12_1.2.4.51", "jpegls_lossless_1.2.4.80"]),
+        syntax in prop::sample::select(vec!["rle_1.2.5", "jpeg_lossless_sv1_1.2.4.70", "jpeg_extended12_1.2.4.51", "jpegls_lossless_1.2.4.80", "j2k_lossless_1.2.4.90"]),
         from_end in 0_usize..60_000, byte: u8,
     ) {
         let Some(folder) = data("a_codestream_with_a_wrong_byte", "dicom/transfer_syntaxes") else { return Ok(()) };
