@@ -243,27 +243,26 @@ mod tests {
         Layout { rows: 1, columns: 1, bits_stored, shift, signed, frames: 1 }
     }
 
-    fn hu(sample: u16, layout: Layout, intercept: f32) -> f32 {
+    fn hu(sample: u16, layout: Layout, intercept: f32) -> Vec<i16> {
         let rescale = Rescale::new(1.0, intercept).expect("a rescale");
         let (values, rescale) = stored(&[sample], layout, rescale);
-        let plane = Plane { rows: 1, columns: 1, values, rescale };
-        rescale.hu(plane.stored().at(0))
+        Plane { rows: 1, columns: 1, values, rescale }.hu()
     }
 
     #[test]
     fn overlay_bits_go_and_the_sign_is_extended() {
-        assert_eq!(hu(0xF7FF, layout(12, 0, false), -1024.0), 1023.0);
-        assert_eq!(hu(0xF801, layout(12, 0, true), 0.0), -2047.0);
-        assert_eq!(hu(0x1FFF, layout(13, 0, true), 0.0), -1.0);
-        assert_eq!(hu(0x801F, layout(12, 4, true), 0.0), -2047.0, "an overlay in the low bits");
+        assert_eq!(hu(0xF7FF, layout(12, 0, false), -1024.0), [1023]);
+        assert_eq!(hu(0xF801, layout(12, 0, true), 0.0), [-2047]);
+        assert_eq!(hu(0x1FFF, layout(13, 0, true), 0.0), [-1]);
+        assert_eq!(hu(0x801F, layout(12, 4, true), 0.0), [-2047], "an overlay in the low bits");
     }
 
     #[test]
     fn values_wrapped_modulo_4096_come_back() {
-        assert_eq!(hu(4096 - 1000, layout(12, 0, false), 0.0), -1000.0);
-        assert_eq!(hu(40, layout(12, 0, false), 0.0), 40.0);
-        assert_eq!(hu(3000, layout(12, 0, false), -1024.0), 1976.0, "an intercept with room for air wraps nothing");
-        assert_eq!(hu(3500, layout(16, 0, false), 0.0), 3500.0);
+        assert_eq!(hu(4096 - 1000, layout(12, 0, false), 0.0), [-1000]);
+        assert_eq!(hu(40, layout(12, 0, false), 0.0), [40]);
+        assert_eq!(hu(3000, layout(12, 0, false), -1024.0), [1976], "an intercept with room for air wraps nothing");
+        assert_eq!(hu(3500, layout(16, 0, false), 0.0), [3500]);
     }
 
     proptest! {

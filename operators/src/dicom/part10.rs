@@ -51,20 +51,20 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
         return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("{name} is {syntax}")));
     }
     let data = outline::trim(&data, encoding(&syntax))?;
-    let table = FileMetaTableBuilder::new()
-        .transfer_syntax(syntax)
-        .media_storage_sop_class_uid(meta.sop_class.unwrap_or_default())
-        .media_storage_sop_instance_uid(meta.sop_instance.unwrap_or_default())
-        .build()
-        .map_err(|error| refusal(&error))?;
+    // The identifiers of the file's own meta information would be checked for their form; data sets carry any token.
+    let table = FileMetaTableBuilder::new().transfer_syntax(syntax).build().map_err(|error| refusal(&error))?;
     let mut head = b"DICM".to_vec();
     table.write(&mut head).map_err(|error| refusal(&error))?;
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(tags::PIXEL_DATA);
     let parse = AssertUnwindSafe(|| options.from_reader(head.chain(&*data)));
-    match catch_unwind(parse) {
-        Ok(parsed) => parsed.map_err(|error: ReadError| refusal(&error)),
-        Err(_) => Err(Refusal::new(Reason::Malformed, "the data set breaks the parser")),
-    }
+    let parsed = catch_unwind(parse).map_err(|_| Refusal::new(Reason::Malformed, "the data set breaks the parser"))?;
+    let mut object = parsed.map_err(|error: ReadError| refusal(&error))?;
+    object.update_meta(|table| {
+        if let Some(class) = meta.sop_class {
+            table.media_storage_sop_class_uid = class;
+        }
+    });
+    Ok(object)
 }
 
 /// Undoes the compression of a whole data set, which is explicit little endian within.
@@ -93,7 +93,6 @@ struct FileMeta {
     seen: bool,
     transfer_syntax: Option<String>,
     sop_class: Option<String>,
-    sop_instance: Option<String>,
 }
 
 impl FileMeta {
@@ -119,7 +118,6 @@ impl FileMeta {
             let text = (!text.is_empty()).then(|| text.to_owned());
             match u16::from_le_bytes([*low, *high]) {
                 0x0002 => meta.sop_class = text,
-                0x0003 => meta.sop_instance = text,
                 0x0010 => meta.transfer_syntax = text,
                 _ => {}
             }
