@@ -269,7 +269,7 @@ mod tests {
     const FIRST: [f32; 3] = [-10.0, -20.0, 30.0];
 
     /// Writes the head with stored axis `n` along body axis `order[n]`, backwards where `flip[n]`.
-    fn stored(path: &Path, order: [usize; 3], flip: [bool; 3], slope: f32) {
+    fn stored(path: &Path, order: [usize; 3], flip: [bool; 3]) {
         let shape = order.map(|body| SIDES[body]);
         let volume = Array3::from_shape_fn(shape.f(), |(a, b, c)| {
             let mut place = [0; 3];
@@ -294,7 +294,7 @@ mod tests {
             srow_x: lps_to_ras(rows[0]),
             srow_y: lps_to_ras(rows[1]),
             srow_z: rows[2],
-            scl_slope: slope,
+            scl_slope: 1.0,
             scl_inter: 0.0,
             xyzt_units: 2,
             ..NiftiHeader::default()
@@ -305,7 +305,7 @@ mod tests {
     fn read_back(order: [usize; 3], flip: [bool; 3], name: &str) -> Vec<Instance> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
-        stored(&path, order, flip, 1.0);
+        stored(&path, order, flip);
         read(&path).expect("a volume")
     }
 
@@ -333,7 +333,7 @@ mod tests {
     fn a_volume_without_a_place_is_refused_and_a_broken_one_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("head.nii");
-        stored(&path, [0, 1, 2], [false; 3], 1.0);
+        stored(&path, [0, 1, 2], [false; 3]);
         let mut bytes = std::fs::read(&path).expect("bytes");
         let reason = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("a file");
@@ -344,6 +344,41 @@ mod tests {
         assert_eq!(reason(&[7; 400]), Reason::NotDicom);
         bytes[252..256].fill(0);
         assert_eq!(reason(&bytes), Reason::MissingGeometry, "qform_code and sform_code are zero");
+    }
+
+    /// The plain head with some bytes of its header changed.
+    fn patched(changes: &[(usize, &[u8])]) -> Vec<(Slice, Vec<i16>)> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("head.nii");
+        stored(&path, [0, 1, 2], [false; 3]);
+        let mut bytes = std::fs::read(&path).expect("bytes");
+        for (at, change) in changes {
+            bytes[*at..at + change.len()].copy_from_slice(change);
+        }
+        std::fs::write(&path, bytes).expect("a file");
+        frames(&read(&path).expect("a volume"))
+    }
+
+    fn floats<const N: usize>(floats: [f32; N]) -> Vec<u8> {
+        floats.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn slope_and_intercept_give_hu() {
+        let scaled = patched(&[(112, &floats([2.0, -3.0]))]);
+        let plain = patched(&[]);
+        for ((_, hu), (_, stored)) in scaled.iter().zip(&plain) {
+            assert_eq!(*hu, stored.iter().map(|stored| 2 * stored - 3).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_qform_places_a_volume_as_the_equal_sform_does() {
+        // Half a turn about the body axis, RAS to LPS; quaternion (0, 0, 0, 1).
+        let quaternion = floats([0.0, 0.0, 1.0, 10.0, 20.0, 30.0]);
+        let spacing = floats([1.0, 0.5, 0.5, 5.0]);
+        let qform = patched(&[(76, &spacing), (252, &[1, 0, 0, 0]), (256, &quaternion)]);
+        assert_eq!(qform, patched(&[]));
     }
 
     fn frames(instances: &[Instance]) -> Vec<(Slice, Vec<i16>)> {

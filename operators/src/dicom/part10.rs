@@ -34,15 +34,19 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
         _ => (false, bytes),
     };
     let (meta, data) = FileMeta::split(body)?;
-    let syntax = match meta.transfer_syntax {
-        Some(uid) => uid,
-        None => guess(data).map(str::to_owned).ok_or_else(|| {
+    let shown = guess(data);
+    let syntax = match (meta.transfer_syntax, shown) {
+        // Converters forget to change one or the other; the data cannot be read but as they are.
+        (Some(told), Some(shown)) if told != shown && is_little_endian(&told) => shown.to_owned(),
+        (Some(told), _) => told,
+        (None, Some(shown)) => shown.to_owned(),
+        (None, None) => {
             let known = marked || meta.seen;
             let reason = if known && data.is_empty() { Reason::Truncated } else { Reason::NotDicom };
             let what =
                 if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
-            Refusal::new(reason, format!("{what} in {} bytes", bytes.len()))
-        })?,
+            return Err(Refusal::new(reason, format!("{what} in {} bytes", bytes.len())));
+        }
     };
     let (syntax, data) = inflated(syntax, data)?;
     let supported = TransferSyntaxRegistry.get(&syntax).filter(|known| known.can_decode_dataset());
@@ -77,6 +81,10 @@ fn inflated(syntax: String, data: &[u8]) -> Result<(String, Cow<'_, [u8]>), Refu
     let mut inflated = Vec::new();
     DeflateDecoder::new(data).take(LIMIT).read_to_end(&mut inflated).map_err(|error| refusal(&error))?;
     Ok((uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(), Cow::Owned(inflated)))
+}
+
+fn is_little_endian(syntax: &str) -> bool {
+    [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN].contains(&syntax)
 }
 
 fn encoding(syntax: &str) -> Encoding {
@@ -184,6 +192,22 @@ mod tests {
         }
         implicit.truncate(9);
         assert_eq!(reason(&implicit), Some(Reason::Truncated));
+    }
+
+    #[test]
+    fn elements_that_contradict_their_transfer_syntax_are_read_as_they_are() {
+        let told = |uid: &[u8], data: &[u8]| {
+            let len = [u8::try_from(uid.len()).expect("short"), 0];
+            let file = [&b"DICM\x02\x00\x10\x00UI"[..], &len, uid, data].concat();
+            let object = object(&file).expect("one element");
+            (super::super::attribute::text(&object, tags::MODALITY), object.meta().transfer_syntax().to_owned())
+        };
+        let ct = Some("CT".to_owned());
+        let implicit = b"\x08\x00\x60\x00\x02\x00\x00\x00CT";
+        let little = b"1.2.840.10008.1.2.1\0";
+        assert_eq!(told(b"1.2.840.10008.1.2\0", MODALITY), (ct.clone(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()));
+        assert_eq!(told(little, implicit), (ct.clone(), uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()));
+        assert_eq!(told(little, b"\x00\x08\x00\x60CS\x00\x02CT"), (ct, EXPLICIT_VR_BIG_ENDIAN.to_owned()));
     }
 
     #[test]
