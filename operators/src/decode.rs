@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use dicom_core::value::C;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
 use dicom_object::DefaultDicomObject;
@@ -22,7 +22,7 @@ use crate::dicom::codestream::{Codestream, Coding};
 use crate::dicom::fragments::{FrameBytes, frame_bytes};
 use crate::dicom::layout::{self, Layout};
 use crate::dicom::read::is_native;
-use crate::dicom::{Pixels, Source, jpeg12};
+use crate::dicom::{Pixels, Source, jpeg12, rle};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Plane, Reason, Refusal, Rejection, SeriesKey, Slice, StoredValues};
 
@@ -87,7 +87,11 @@ fn words(bytes: &[u8]) -> Vec<u16> {
 
 /// Decodes one codestream into `layout.pixels()` samples.
 fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Refusal> {
-    let refuse = |detail: String| Refusal::new(Reason::UndecodablePixels, format!("transfer syntax {syntax}: {detail}"));
+    let refuse =
+        |detail: String| Refusal::new(Reason::UndecodablePixels, format!("transfer syntax {syntax}: {detail}"));
+    if syntax == uids::RLE_LOSSLESS {
+        return rle::decode(bytes, layout.pixels()).map_err(|error| refuse(error.to_owned()));
+    }
     let codestream = Codestream::read(bytes);
     if let Some(Codestream { rows, columns, bits, components, .. }) = codestream {
         let expected = (u32::from(layout.rows), u32::from(layout.columns));
@@ -101,7 +105,10 @@ fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Re
     }
     let known = TransferSyntaxRegistry.get(syntax);
     let Some(reader) = known.and_then(|syntax| syntax.pixel_data_reader()) else {
-        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("transfer syntax {syntax} is not decoded")));
+        return Err(Refusal::new(
+            Reason::UnsupportedTransferSyntax,
+            format!("transfer syntax {syntax} is not decoded"),
+        ));
     };
     let frame = OneFrame { bytes, syntax, layout };
     let mut decoded = Vec::new();
@@ -113,7 +120,8 @@ fn decompress(bytes: &[u8], syntax: &str, layout: Layout) -> Result<Vec<u16>, Re
         Err(_) => return Err(refuse("the codestream breaks the decoder".to_owned())),
     }
     let narrow = codestream.is_some_and(|stream| stream.bits <= 8 && stream.coding == Coding::Jpeg);
-    let samples: Vec<u16> = if narrow { decoded.iter().map(|byte| u16::from(*byte)).collect() } else { words(&decoded) };
+    let samples: Vec<u16> =
+        if narrow { decoded.iter().map(|byte| u16::from(*byte)).collect() } else { words(&decoded) };
     let len = samples.len();
     let whole = samples.get(..layout.pixels()).map(<[u16]>::to_vec);
     whole.ok_or_else(|| refuse(format!("{len} samples of {} decoded", layout.pixels())))
@@ -235,27 +243,26 @@ mod tests {
         Layout { rows: 1, columns: 1, bits_stored, shift, signed, frames: 1 }
     }
 
-    fn hu(sample: u16, layout: Layout, intercept: f32) -> f32 {
+    fn hu(sample: u16, layout: Layout, intercept: f32) -> Vec<i16> {
         let rescale = Rescale::new(1.0, intercept).expect("a rescale");
         let (values, rescale) = stored(&[sample], layout, rescale);
-        let plane = Plane { rows: 1, columns: 1, values, rescale };
-        rescale.hu(plane.stored().at(0))
+        Plane { rows: 1, columns: 1, values, rescale }.hu()
     }
 
     #[test]
     fn overlay_bits_go_and_the_sign_is_extended() {
-        assert_eq!(hu(0xF7FF, layout(12, 0, false), -1024.0), 1023.0);
-        assert_eq!(hu(0xF801, layout(12, 0, true), 0.0), -2047.0);
-        assert_eq!(hu(0x1FFF, layout(13, 0, true), 0.0), -1.0);
-        assert_eq!(hu(0x801F, layout(12, 4, true), 0.0), -2047.0, "an overlay in the low bits");
+        assert_eq!(hu(0xF7FF, layout(12, 0, false), -1024.0), [1023]);
+        assert_eq!(hu(0xF801, layout(12, 0, true), 0.0), [-2047]);
+        assert_eq!(hu(0x1FFF, layout(13, 0, true), 0.0), [-1]);
+        assert_eq!(hu(0x801F, layout(12, 4, true), 0.0), [-2047], "an overlay in the low bits");
     }
 
     #[test]
     fn values_wrapped_modulo_4096_come_back() {
-        assert_eq!(hu(4096 - 1000, layout(12, 0, false), 0.0), -1000.0);
-        assert_eq!(hu(40, layout(12, 0, false), 0.0), 40.0);
-        assert_eq!(hu(3000, layout(12, 0, false), -1024.0), 1976.0, "an intercept with room for air wraps nothing");
-        assert_eq!(hu(3500, layout(16, 0, false), 0.0), 3500.0);
+        assert_eq!(hu(4096 - 1000, layout(12, 0, false), 0.0), [-1000]);
+        assert_eq!(hu(40, layout(12, 0, false), 0.0), [40]);
+        assert_eq!(hu(3000, layout(12, 0, false), -1024.0), [1976], "an intercept with room for air wraps nothing");
+        assert_eq!(hu(3500, layout(16, 0, false), 0.0), [3500]);
     }
 
     proptest! {
@@ -280,12 +287,8 @@ mod tests {
         let limits = Limits { queue: 2, batch: 2, deadline: Duration::from_micros(100) };
         let answer = |task: DecodeTask| {
             let content = (0..10).find(|content| Digest::of(&[*content]) == task.slice).expect("a slice of the test");
-            let plane = Plane {
-                rows: 1,
-                columns: 1,
-                values: StoredValues::Signed(Arc::from([0])),
-                rescale: Rescale::IDENTITY,
-            };
+            let plane =
+                Plane { rows: 1, columns: 1, values: StoredValues::Signed(Arc::from([0])), rescale: Rescale::IDENTITY };
             let bad = Rejection::new(content.to_string(), Reason::UndecodablePixels, "odd");
             Arc::new(if content % 2 == 0 { Ok(Arc::new(plane)) } else { Err(bad) })
         };

@@ -140,10 +140,8 @@ mod tests {
     use crate::record::SeriesUid;
 
     fn candidate(study: &str, series: &str, place: &str, sharp: bool) -> Candidate {
-        let key = SeriesKey {
-            study: StudyUid::new(study).expect("a UID"),
-            series: SeriesUid::new(series).expect("a UID"),
-        };
+        let key =
+            SeriesKey { study: StudyUid::new(study).expect("a UID"), series: SeriesUid::new(series).expect("a UID") };
         Candidate { key, frame_of_reference: Some(place.to_owned()), sharp }
     }
 

@@ -56,11 +56,13 @@ fn volume(path: &Path) -> Result<Volume, Refusal> {
     let shape = shape(&header)?;
     let voxels = voxels.ok_or_else(|| Refusal::new(Reason::Malformed, "the voxels are not contiguous"))?;
     let hu = voxels.iter().map(|hu| whole(*hu)).collect::<Option<Vec<i16>>>();
-    let hu = hu.ok_or_else(|| Refusal::new(Reason::UnsupportedPixels, "a voxel is no HU: not a number, or beyond 16 bits"))?;
+    let hu =
+        hu.ok_or_else(|| Refusal::new(Reason::UnsupportedPixels, "a voxel is no HU: not a number, or beyond 16 bits"))?;
     let (steps_mm, first_mm) = placement(&header)?;
     Ok(Volume { shape, hu, steps_mm, first_mm })
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other error is one of the file's own making")]
 fn refusal(error: &NiftiError) -> Refusal {
     let reason = match error {
         NiftiError::IncompatibleLength(..) => Reason::Truncated,
@@ -177,8 +179,9 @@ impl Volume {
 
     fn instances(&self) -> Result<Vec<Instance>, Refusal> {
         let axes = self.axes()?;
-        let planes: Vec<(Geometry, Arc<[i16]>)> =
-            (0..axes[2].len).map(|at| Ok((self.geometry(&axes, at)?, self.plane(&axes, at)))).collect::<Result<_, _>>()?;
+        let planes: Vec<(Geometry, Arc<[i16]>)> = (0..axes[2].len)
+            .map(|at| Ok((self.geometry(&axes, at)?, self.plane(&axes, at))))
+            .collect::<Result<_, _>>()?;
         let slices: Vec<Digest> = planes.iter().map(|(geometry, hu)| slice_digest(geometry, hu)).collect();
         let content = slices.iter().fold(Digest::builder("volume"), |name, slice| name.digest(slice)).finish();
         let unnamed = || Refusal::new(Reason::MissingUid, "no identifier could be derived");
@@ -266,7 +269,7 @@ mod tests {
     const FIRST: [f32; 3] = [-10.0, -20.0, 30.0];
 
     /// Writes the head with stored axis `n` along body axis `order[n]`, backwards where `flip[n]`.
-    fn stored(path: &Path, order: [usize; 3], flip: [bool; 3], slope: f32) {
+    fn stored(path: &Path, order: [usize; 3], flip: [bool; 3]) {
         let shape = order.map(|body| SIDES[body]);
         let volume = Array3::from_shape_fn(shape.f(), |(a, b, c)| {
             let mut place = [0; 3];
@@ -291,7 +294,7 @@ mod tests {
             srow_x: lps_to_ras(rows[0]),
             srow_y: lps_to_ras(rows[1]),
             srow_z: rows[2],
-            scl_slope: slope,
+            scl_slope: 1.0,
             scl_inter: 0.0,
             xyzt_units: 2,
             ..NiftiHeader::default()
@@ -302,7 +305,7 @@ mod tests {
     fn read_back(order: [usize; 3], flip: [bool; 3], name: &str) -> Vec<Instance> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);
-        stored(&path, order, flip, 1.0);
+        stored(&path, order, flip);
         read(&path).expect("a volume")
     }
 
@@ -313,22 +316,24 @@ mod tests {
         for (slice, instance) in instances.iter().enumerate() {
             let [frame] = &instance.frames[..] else { panic!("one frame") };
             let geometry = &frame.slice.geometry;
-            assert_eq!(geometry.position_mm(), [-10.0, -20.0, 30.0 + 5.0 * slice as f64]);
-            assert_eq!(geometry.orientation(), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+            assert_eq!(geometry.position_um, [-10_000, -20_000, 30_000 + 5000 * slice as i64]);
+            assert_eq!(geometry.orientation_nano, [1_000_000_000, 0, 0, 0, 1_000_000_000, 0]);
             assert_eq!((geometry.rows, geometry.columns, geometry.thickness_mm()), (3, 4, Some(5.0)));
             let Source::Decoded(plane) = &frame.pixels.source else { panic!("decoded") };
             let expected: Vec<i16> = (0..12).map(|at| hu(at % 4, at / 4, slice)).collect();
             assert_eq!(plane.hu(), expected);
         }
         let uids: std::collections::BTreeSet<_> = instances.iter().map(|instance| instance.uid.clone()).collect();
-        assert!(uids.len() == 2 && uids.iter().all(|uid| uid.as_str().starts_with("2.25.") && uid.as_str().len() <= 44));
+        assert!(
+            uids.len() == 2 && uids.iter().all(|uid| uid.as_str().starts_with("2.25.") && uid.as_str().len() <= 44)
+        );
     }
 
     #[test]
     fn a_volume_without_a_place_is_refused_and_a_broken_one_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("head.nii");
-        stored(&path, [0, 1, 2], [false; 3], 1.0);
+        stored(&path, [0, 1, 2], [false; 3]);
         let mut bytes = std::fs::read(&path).expect("bytes");
         let reason = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("a file");
@@ -339,6 +344,41 @@ mod tests {
         assert_eq!(reason(&[7; 400]), Reason::NotDicom);
         bytes[252..256].fill(0);
         assert_eq!(reason(&bytes), Reason::MissingGeometry, "qform_code and sform_code are zero");
+    }
+
+    /// The plain head with some bytes of its header changed.
+    fn patched(changes: &[(usize, &[u8])]) -> Vec<(Slice, Vec<i16>)> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("head.nii");
+        stored(&path, [0, 1, 2], [false; 3]);
+        let mut bytes = std::fs::read(&path).expect("bytes");
+        for (at, change) in changes {
+            bytes[*at..at + change.len()].copy_from_slice(change);
+        }
+        std::fs::write(&path, bytes).expect("a file");
+        frames(&read(&path).expect("a volume"))
+    }
+
+    fn floats<const N: usize>(floats: [f32; N]) -> Vec<u8> {
+        floats.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn slope_and_intercept_give_hu() {
+        let scaled = patched(&[(112, &floats([2.0, -3.0]))]);
+        let plain = patched(&[]);
+        for ((_, hu), (_, stored)) in scaled.iter().zip(&plain) {
+            assert_eq!(*hu, stored.iter().map(|stored| 2 * stored - 3).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_qform_places_a_volume_as_the_equal_sform_does() {
+        // Half a turn about the body axis, RAS to LPS; quaternion (0, 0, 0, 1).
+        let quaternion = floats([0.0, 0.0, 1.0, 10.0, 20.0, 30.0]);
+        let spacing = floats([1.0, 0.5, 0.5, 5.0]);
+        let qform = patched(&[(76, &spacing), (252, &[1, 0, 0, 0]), (256, &quaternion)]);
+        assert_eq!(qform, patched(&[]));
     }
 
     fn frames(instances: &[Instance]) -> Vec<(Slice, Vec<i16>)> {

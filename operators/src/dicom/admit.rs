@@ -8,7 +8,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
-use super::attribute::{named, of_frame, text, texts};
+use super::attribute::{named, of_frame, text, texts, values};
 use crate::record::{Geometry, Reason, Refusal};
 
 const CLASSES: [&str; 3] =
@@ -93,10 +93,7 @@ fn class_name(class: &str) -> &str {
 /// Refuses a localizer, a map, and a plane that is not axial.
 pub(crate) fn frame(object: &InMemDicomObject, frame: u32, plane: &Geometry) -> Result<(), Refusal> {
     let frame_type = of_frame(object, frame, tags::CT_IMAGE_FRAME_TYPE_SEQUENCE, tags::FRAME_TYPE);
-    if let Some(values) = frame_type.and_then(|value| value.to_multi_str().ok()) {
-        let values: Vec<String> = values.iter().map(|value| value.trim().to_owned()).collect();
-        image_type(tags::FRAME_TYPE, &values)?;
-    }
+    image_type(tags::FRAME_TYPE, &frame_type.map(values).unwrap_or_default())?;
     let [_, _, along] = plane.normal();
     if along.abs() < AXIAL_COSINE {
         let degrees = along.abs().clamp(0.0, 1.0).acos().to_degrees();
@@ -159,6 +156,9 @@ mod tests {
         let object = InMemDicomObject::new_empty();
         assert!(frame(&object, 1, &tilted(30.0)).is_ok() && frame(&object, 1, &tilted(44.9)).is_ok());
         let refusal = frame(&object, 1, &tilted(90.0)).expect_err("a coronal plane");
-        assert_eq!((refusal.reason, refusal.detail.as_str()), (Reason::Derived, "not axial: the plane is tilted by 90 degrees"));
+        assert_eq!(
+            (refusal.reason, refusal.detail.as_str()),
+            (Reason::Derived, "not axial: the plane is tilted by 90 degrees")
+        );
     }
 }

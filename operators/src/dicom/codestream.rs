@@ -26,7 +26,7 @@ pub(crate) struct Codestream {
 }
 
 impl Codestream {
-    /// The frame header, or `None` if there is none: run-length coding has none.
+    /// The frame header, or `None` if there is none that can be read.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(&[0xFF, 0xD8]) {
             return Self::jpeg(bytes.get(2..)?);
@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn reads_frame_headers_of_each_kind() {
         let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 9, 9, 0xFF, 0xC1, 0, 11, 12, 2, 0, 1, 0, 1, 1, 0x11, 0];
-        let expected = Codestream { coding: Coding::ExtendedSequential, rows: 512, columns: 256, bits: 12, components: 1 };
+        let expected =
+            Codestream { coding: Coding::ExtendedSequential, rows: 512, columns: 256, bits: 12, components: 1 };
         assert_eq!(Codestream::read(&jpeg), Some(expected));
         let mut siz = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
         for number in [300_u32, 200, 0, 0, 300, 200, 0, 0] {

@@ -55,8 +55,7 @@ pub fn files(directory: &Path) -> Vec<Result<PathBuf, Rejection>> {
 /// The Referenced File IDs of a media directory's records.
 fn file_ids(directory: &Path) -> Result<Vec<Vec<String>>, Rejection> {
     let name = directory.display().to_string();
-    let bytes =
-        fs::read(directory).map_err(|error| Rejection::new(&name, Reason::Unreadable, error.to_string()))?;
+    let bytes = fs::read(directory).map_err(|error| Rejection::new(&name, Reason::Unreadable, error.to_string()))?;
     let object = part10::object(&bytes).map_err(|refusal| refusal.of(&name))?;
     let records = items(&object, tags::DIRECTORY_RECORD_SEQUENCE).iter();
     let listed: Vec<Vec<String>> =

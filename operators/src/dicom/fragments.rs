@@ -27,11 +27,7 @@ pub(crate) enum FrameBytes<'a> {
 /// # Errors
 ///
 /// Refuses an image without pixels or with fewer than its matrix has, and fragments that cannot be told apart.
-pub(crate) fn frame_bytes(
-    object: &InMemDicomObject,
-    frame: u32,
-    layout: Layout,
-) -> Result<FrameBytes<'_>, Refusal> {
+pub(crate) fn frame_bytes(object: &InMemDicomObject, frame: u32, layout: Layout) -> Result<FrameBytes<'_>, Refusal> {
     let missing = || Refusal::new(Reason::MissingPixels, format!("{} is missing", named(tags::PIXEL_DATA)));
     let index = usize::try_from(frame.saturating_sub(1)).unwrap_or(usize::MAX);
     match object.get(tags::PIXEL_DATA).ok_or_else(missing)?.value() {
@@ -51,29 +47,21 @@ fn native(samples: &PrimitiveValue, index: usize, layout: Layout) -> Result<Cow<
         let detail = format!("{} has {len} bytes, frame {} needs {size}", named(tags::PIXEL_DATA), index + 1);
         Refusal::new(Reason::Truncated, detail)
     };
-    let start = index.checked_mul(size).ok_or_else(|| short(0))?;
-    match samples {
-        PrimitiveValue::U8(bytes) => {
-            let range = bytes.get(start..start + size).ok_or_else(|| short(bytes.len()))?;
-            Ok(Cow::Borrowed(range))
-        }
-        PrimitiveValue::U16(words) => {
-            let range = words.get(start / 2..(start + size) / 2).ok_or_else(|| short(words.len() * 2))?;
-            Ok(Cow::Owned(range.iter().flat_map(|word| word.to_le_bytes()).collect()))
-        }
-        other => {
-            let bytes = other.to_bytes();
-            let range = bytes.get(start..start + size).ok_or_else(|| short(bytes.len()))?;
-            Ok(Cow::Owned(range.to_vec()))
-        }
+    let start = index.checked_mul(size).filter(|start| start.checked_add(size).is_some()).ok_or_else(|| short(0))?;
+    if let PrimitiveValue::U8(bytes) = samples {
+        let range = bytes.get(start..start + size).ok_or_else(|| short(bytes.len()))?;
+        return Ok(Cow::Borrowed(range));
     }
+    if let PrimitiveValue::U16(words) = samples {
+        let range = words.get(start / 2..(start + size) / 2).ok_or_else(|| short(words.len() * 2))?;
+        return Ok(Cow::Owned(range.iter().flat_map(|word| word.to_le_bytes()).collect()));
+    }
+    let bytes = samples.to_bytes();
+    let range = bytes.get(start..start + size).ok_or_else(|| short(bytes.len()))?;
+    Ok(Cow::Owned(range.to_vec()))
 }
 
-fn encoded(
-    sequence: &PixelFragmentSequence<Vec<u8>>,
-    index: usize,
-    layout: Layout,
-) -> Result<Cow<'_, [u8]>, Refusal> {
+fn encoded(sequence: &PixelFragmentSequence<Vec<u8>>, index: usize, layout: Layout) -> Result<Cow<'_, [u8]>, Refusal> {
     let fragments = sequence.fragments();
     let frames = usize::try_from(layout.frames).unwrap_or(usize::MAX);
     let starts: Vec<usize> = if frames == 1 {

@@ -13,7 +13,7 @@ pub struct Header {
     pub attributes: InMemDicomObject,
 }
 
-/// The attributes that [`Header::of`] keeps, in the order of their tags.
+/// The attributes that [`Header::of`] keeps. Laterality is not among them: a head has none.
 pub const REPEATED: [Tag; 27] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::SOP_INSTANCE_UID,

@@ -289,9 +289,13 @@ mod tests {
         let coded = format!("{dc_size:04b}{dc_bits}0");
         let padding = "1".repeat(coded.len().next_multiple_of(8) - coded.len());
         let padded = coded + &padding;
-        bytes.extend(padded.as_bytes().chunks(8).map(|bits| {
-            bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit == b'1'))
-        }));
+        for bits in padded.as_bytes().chunks(8) {
+            let byte = bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit == b'1'));
+            bytes.push(byte);
+            if byte == 0xFF {
+                bytes.push(0);
+            }
+        }
         bytes
     }
 

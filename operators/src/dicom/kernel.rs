@@ -52,8 +52,8 @@ pub fn is_sharp(kernel: &str) -> bool {
     let Ok(number) = digits.parse::<u32>() else { return false };
     match letters.as_str() {
         "FC" => matches!(number, 30..=39 | 50..=59 | 80..=89),
-        "H" | "B" | "U" | "J" | "D" | "I" | "T" | "C" => number >= 60,
-        "HR" | "HC" | "HF" | "BR" | "BL" | "BF" | "UR" | "QR" | "SA" | "TR" => number >= 60,
+        "H" | "HR" | "HC" | "HF" | "B" | "BR" | "BL" | "BF" | "U" | "UR" | "QR" | "SA" | "T" | "TR" | "J" | "D"
+        | "I" | "C" => number >= 60,
         _ => false,
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! Source: DICOM PS3.10 section 7 (file format), PS3.5 section 7.1 (explicit and implicit elements).
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,9 @@ use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::file::{OpenFileOptions, ReadPreamble};
 use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, ReadError};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use flate2::read::DeflateDecoder;
 
+use super::outline::{self, Encoding};
 use crate::record::{Reason, Refusal};
 
 /// A retired syntax that archives still hold.
@@ -31,34 +34,64 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
         _ => (false, bytes),
     };
     let (meta, data) = FileMeta::split(body)?;
-    let syntax = match meta.transfer_syntax {
-        Some(uid) => uid,
-        None => guess(data).map(str::to_owned).ok_or_else(|| {
+    let shown = guess(data);
+    let syntax = match (meta.transfer_syntax, shown) {
+        // Converters forget to change one or the other; the data cannot be read but as they are.
+        (Some(told), Some(shown)) if told != shown && is_little_endian(&told) => shown.to_owned(),
+        (Some(told), _) => told,
+        (None, Some(shown)) => shown.to_owned(),
+        (None, None) => {
             let known = marked || meta.seen;
             let reason = if known && data.is_empty() { Reason::Truncated } else { Reason::NotDicom };
-            let what = if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
-            Refusal::new(reason, format!("{what} in {} bytes", bytes.len()))
-        })?,
+            let what =
+                if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
+            return Err(Refusal::new(reason, format!("{what} in {} bytes", bytes.len())));
+        }
     };
+    let (syntax, data) = inflated(syntax, data)?;
     let supported = TransferSyntaxRegistry.get(&syntax).filter(|known| known.can_decode_dataset());
     if supported.is_none() {
-        let name = tags::TRANSFER_SYNTAX_UID;
-        let detail = format!("{} is {syntax}", super::attribute::named(name));
-        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, detail));
+        let name = super::attribute::named(tags::TRANSFER_SYNTAX_UID);
+        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("{name} is {syntax}")));
     }
-    let table = FileMetaTableBuilder::new()
-        .transfer_syntax(syntax)
-        .media_storage_sop_class_uid(meta.sop_class.unwrap_or_default())
-        .media_storage_sop_instance_uid(meta.sop_instance.unwrap_or_default())
-        .build()
-        .map_err(|error| refusal(&error))?;
+    let data = outline::trim(&data, encoding(&syntax))?;
+    // The identifiers of the file's own meta information would be checked for their form; data sets carry any token.
+    let table = FileMetaTableBuilder::new().transfer_syntax(syntax).build().map_err(|error| refusal(&error))?;
     let mut head = b"DICM".to_vec();
     table.write(&mut head).map_err(|error| refusal(&error))?;
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(tags::PIXEL_DATA);
-    let parse = AssertUnwindSafe(|| options.from_reader(head.chain(data)));
-    match catch_unwind(parse) {
-        Ok(parsed) => parsed.map_err(|error: ReadError| refusal(&error)),
-        Err(_) => Err(Refusal::new(Reason::Malformed, "the data set breaks the parser")),
+    let parse = AssertUnwindSafe(|| options.from_reader(head.chain(&*data)));
+    let parsed = catch_unwind(parse).map_err(|_| Refusal::new(Reason::Malformed, "the data set breaks the parser"))?;
+    let mut object = parsed.map_err(|error: ReadError| refusal(&error))?;
+    object.update_meta(|table| {
+        if let Some(class) = meta.sop_class {
+            table.media_storage_sop_class_uid = class;
+        }
+    });
+    Ok(object)
+}
+
+/// Undoes the compression of a whole data set, which is explicit little endian within.
+fn inflated(syntax: String, data: &[u8]) -> Result<(String, Cow<'_, [u8]>), Refusal> {
+    /// What a data set may grow to.
+    const LIMIT: u64 = 1 << 30;
+    if syntax != uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+        return Ok((syntax, Cow::Borrowed(data)));
+    }
+    let mut inflated = Vec::new();
+    DeflateDecoder::new(data).take(LIMIT).read_to_end(&mut inflated).map_err(|error| refusal(&error))?;
+    Ok((uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(), Cow::Owned(inflated)))
+}
+
+fn is_little_endian(syntax: &str) -> bool {
+    [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN].contains(&syntax)
+}
+
+fn encoding(syntax: &str) -> Encoding {
+    match syntax {
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::ImplicitLittle,
+        EXPLICIT_VR_BIG_ENDIAN => Encoding::ExplicitBig,
+        _ => Encoding::ExplicitLittle,
     }
 }
 
@@ -68,7 +101,6 @@ struct FileMeta {
     seen: bool,
     transfer_syntax: Option<String>,
     sop_class: Option<String>,
-    sop_instance: Option<String>,
 }
 
 impl FileMeta {
@@ -80,7 +112,8 @@ impl FileMeta {
             if !(v.is_ascii_uppercase() && r.is_ascii_uppercase()) {
                 return Err(Refusal::new(Reason::Malformed, "the file meta information is not explicit little endian"));
             }
-            let long = matches!(&[*v, *r], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR");
+            let long =
+                matches!(&[*v, *r], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"OF" | b"OD" | b"OL" | b"UC" | b"UR");
             let (length, rest) = match rest {
                 [_, _, a, b, c, d, rest @ ..] if long => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
                 [a, b, rest @ ..] if !long => (u32::from(u16::from_le_bytes([*a, *b])), rest),
@@ -93,7 +126,6 @@ impl FileMeta {
             let text = (!text.is_empty()).then(|| text.to_owned());
             match u16::from_le_bytes([*low, *high]) {
                 0x0002 => meta.sop_class = text,
-                0x0003 => meta.sop_instance = text,
                 0x0010 => meta.transfer_syntax = text,
                 _ => {}
             }
@@ -160,6 +192,22 @@ mod tests {
         }
         implicit.truncate(9);
         assert_eq!(reason(&implicit), Some(Reason::Truncated));
+    }
+
+    #[test]
+    fn elements_that_contradict_their_transfer_syntax_are_read_as_they_are() {
+        let told = |uid: &[u8], data: &[u8]| {
+            let len = [u8::try_from(uid.len()).expect("short"), 0];
+            let file = [&b"DICM\x02\x00\x10\x00UI"[..], &len, uid, data].concat();
+            let object = object(&file).expect("one element");
+            (super::super::attribute::text(&object, tags::MODALITY), object.meta().transfer_syntax().to_owned())
+        };
+        let ct = Some("CT".to_owned());
+        let implicit = b"\x08\x00\x60\x00\x02\x00\x00\x00CT";
+        let little = b"1.2.840.10008.1.2.1\0";
+        assert_eq!(told(b"1.2.840.10008.1.2\0", MODALITY), (ct.clone(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()));
+        assert_eq!(told(little, implicit), (ct.clone(), uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()));
+        assert_eq!(told(little, b"\x00\x08\x00\x60CS\x00\x02CT"), (ct, EXPLICIT_VR_BIG_ENDIAN.to_owned()));
     }
 
     #[test]

@@ -15,9 +15,7 @@ use super::attribute::{named, text};
 use super::fragments::{FrameBytes, frame_bytes};
 use super::layout::{self, Layout};
 use super::{Frame, Header, Instance, Pixels, Source, admit, geometry, part10};
-use crate::record::{
-    Digest, Geometry, InstanceUid, Reason, Refusal, Rejection, SeriesKey, SeriesUid, Slice, StudyUid,
-};
+use crate::record::{Digest, Geometry, InstanceUid, Reason, Refusal, Rejection, SeriesKey, SeriesUid, Slice, StudyUid};
 
 /// Reads a DICOM file.
 ///
@@ -143,4 +141,135 @@ pub(crate) fn is_native(transfer_syntax: &str) -> bool {
         uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     ]
     .contains(&transfer_syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_core::{DataElement, PrimitiveValue, VR};
+    use dicom_object::FileMetaTableBuilder;
+
+    use super::*;
+    use crate::decode::decode;
+
+    /// A slice as the RSNA 2019 data set writes them: identifiers that are no UIDs, no thickness, wrapped values.
+    fn image(changes: impl IntoIterator<Item = (Tag, VR, PrimitiveValue)>) -> DefaultDicomObject {
+        let text = |tag, vr, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
+        let number = |tag, number: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(number));
+        let mut object = InMemDicomObject::from_element_iter([
+            text(tags::SOP_CLASS_UID, VR::UI, uids::CT_IMAGE_STORAGE),
+            text(tags::SOP_INSTANCE_UID, VR::UI, "ID_000012eaf"),
+            text(tags::STUDY_INSTANCE_UID, VR::UI, "ID_0fd2fc5a5a"),
+            text(tags::SERIES_INSTANCE_UID, VR::UI, "ID_1cfbc04ab1"),
+            text(tags::MODALITY, VR::CS, "CT"),
+            text(tags::IMAGE_POSITION_PATIENT, VR::DS, "-125\\-120\\12.5"),
+            text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0"),
+            text(tags::PIXEL_SPACING, VR::DS, "0.5\\0.5"),
+            text(tags::RESCALE_SLOPE, VR::DS, "1"),
+            text(tags::RESCALE_INTERCEPT, VR::DS, "0"),
+            text(tags::WINDOW_CENTER, VR::DS, "30\\40"),
+            text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
+            number(tags::SAMPLES_PER_PIXEL, 1),
+            number(tags::ROWS, 1),
+            number(tags::COLUMNS, 2),
+            number(tags::BITS_ALLOCATED, 16),
+            number(tags::BITS_STORED, 12),
+            number(tags::HIGH_BIT, 11),
+            number(tags::PIXEL_REPRESENTATION, 0),
+            DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16([3096, 40][..].into())),
+        ]);
+        for (tag, vr, value) in changes {
+            object.put(DataElement::new(tag, vr, value));
+        }
+        let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        object.with_meta(meta).expect("file meta information")
+    }
+
+    fn change(tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) -> DefaultDicomObject {
+        image([(tag, vr, value.into())])
+    }
+
+    fn without(tag: Tag) -> Reason {
+        let mut object = image([]);
+        object.remove_element(tag);
+        let rejection = from_object("it", object).expect_err("something is missing");
+        assert!(rejection.detail.contains(&named(tag)), "{rejection:?}");
+        rejection.reason
+    }
+
+    #[test]
+    fn a_slice_with_tokens_for_uids_and_wrapped_values_is_taken() {
+        let instance = from_object("it", image([])).expect("an instance");
+        assert_eq!(instance.uid.as_str(), "ID_000012eaf");
+        assert_eq!(instance.frames[0].slice.geometry.thickness_mm(), None);
+        assert_eq!(decode(&instance.frames[0].pixels).map(|plane| plane.hu()), Ok(vec![-1000, 40]));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_never_made_up() {
+        assert_eq!(without(tags::STUDY_INSTANCE_UID), Reason::MissingUid);
+        assert_eq!(without(tags::SERIES_INSTANCE_UID), Reason::MissingUid);
+        assert_eq!(without(tags::SOP_INSTANCE_UID), Reason::MissingUid);
+        assert_eq!(without(tags::IMAGE_POSITION_PATIENT), Reason::MissingGeometry);
+        assert_eq!(without(tags::IMAGE_ORIENTATION_PATIENT), Reason::MissingGeometry);
+        assert_eq!(without(tags::PIXEL_SPACING), Reason::MissingGeometry);
+        assert_eq!(without(tags::RESCALE_SLOPE), Reason::Malformed);
+        assert_eq!(without(tags::RESCALE_INTERCEPT), Reason::Malformed);
+        assert_eq!(without(tags::BITS_STORED), Reason::Malformed);
+        assert_eq!(without(tags::PIXEL_DATA), Reason::MissingPixels);
+    }
+
+    #[test]
+    fn what_cannot_be_hu_of_an_axial_slice_is_refused() {
+        let reason = |object| from_object("it", object).map(|_| ()).map_err(|rejection| rejection.reason);
+        let color = change(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
+        assert_eq!(reason(color), Err(Reason::UnsupportedPixels));
+        assert_eq!(reason(change(tags::BITS_ALLOCATED, VR::US, 32_u16)), Err(Reason::UnsupportedPixels));
+        assert_eq!(reason(change(tags::BURNED_IN_ANNOTATION, VR::CS, "YES")), Err(Reason::Derived));
+        assert_eq!(reason(change(tags::RESCALE_TYPE, VR::LO, "MGML")), Err(Reason::Derived));
+        assert_eq!(reason(change(tags::RESCALE_SLOPE, VR::DS, "0")), Err(Reason::Malformed));
+        let coronal = change(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\0\\-1");
+        assert_eq!(reason(coronal), Err(Reason::Derived));
+        let no_plane = change(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\1\\0\\0");
+        assert_eq!(reason(no_plane), Err(Reason::MissingGeometry));
+        assert_eq!(reason(change(tags::NUMBER_OF_FRAMES, VR::IS, "2")), Err(Reason::MissingGeometry));
+        assert_eq!(reason(change(tags::ROWS, VR::US, 2_u16)), Err(Reason::Truncated));
+        let mut unknown = image([]);
+        unknown.update_meta(|meta| meta.transfer_syntax = "1.2.3".to_owned());
+        assert_eq!(reason(unknown), Err(Reason::UnsupportedTransferSyntax));
+        assert_eq!(reason(change(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\AXIAL")), Ok(()));
+    }
+
+    #[test]
+    fn a_slice_is_named_by_all_that_its_result_depends_on_and_nothing_else() {
+        let digest = |object| from_object("it", object).expect("an instance").frames[0].slice.digest;
+        let plain = digest(image([]));
+        assert_eq!(plain, digest(change(tags::WINDOW_CENTER, VR::DS, "99")), "a window changes no result");
+        let changes = [
+            change(tags::PATIENT_NAME, VR::PN, "Doe^Jo"),
+            change(tags::RESCALE_INTERCEPT, VR::DS, "1"),
+            change(tags::IMAGE_POSITION_PATIENT, VR::DS, "-125\\-120\\12.6"),
+            change(tags::SLICE_THICKNESS, VR::DS, "5"),
+            change(tags::BITS_STORED, VR::US, 11_u16),
+            change(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16([3096, 41][..].into())),
+        ];
+        let digests: std::collections::BTreeSet<Digest> = changes.into_iter().map(digest).collect();
+        assert!(digests.len() == 6 && !digests.contains(&plain));
+    }
+
+    #[test]
+    fn bytes_and_files_give_the_same_instance() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("slice");
+        image([]).write_to_file(&path).expect("a file");
+        let slice = |instance: Instance| instance.frames[0].slice.clone();
+        let bytes = fs::read(&path).expect("bytes");
+        let expected = slice(from_object("it", image([])).expect("an instance"));
+        assert_eq!(slice(read_file(&path).expect("an instance")), expected);
+        assert_eq!(slice(read_bytes("it", &bytes[132..]).expect("no preamble")), expected);
+        let absent = read_file(&folder.path().join("absent")).expect_err("no file");
+        assert_eq!(
+            (absent.reason, absent.input),
+            (Reason::Unreadable, folder.path().join("absent").display().to_string())
+        );
+    }
 }

@@ -54,7 +54,11 @@ fn every_transfer_syntax_decodes_to_the_expected_hu() {
     let expected = fs::read(folder.join("expected.json")).expect("expected.json");
     let expected: Vec<serde_json::Value> = serde_json::from_slice(&expected).expect("a list");
     let original = |name: &str| {
-        let path = if name == "ge_signed16" { "ge_head_tilt_irregular/18.dcm" } else { "philips_phantom_study/S21570/S2010/I130" };
+        let path = if name == "ge_signed16" {
+            "ge_head_tilt_irregular/18.dcm"
+        } else {
+            "philips_phantom_study/S21570/S2010/I130"
+        };
         hu(&instance(&folder.join("..").join(path)), 0)
     };
     let originals: BTreeMap<&str, Vec<i16>> =
@@ -91,8 +95,9 @@ fn native_encodings_of_a_slice_have_one_digest_and_other_encodings_others() {
             .flat_map(|syntax| named(&format!("{scanner}{syntax}")))
             .collect();
         assert_eq!(native.len(), 1, "{scanner}");
+        // Three are native, and two hold one JPEG codestream, in one fragment and in several.
         let all = named(scanner);
-        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len() - 2, "{scanner}");
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len() - 3, "{scanner}");
     }
 }
 
@@ -180,7 +185,9 @@ fn tilt_is_in_the_orientation_and_a_missing_thickness_stays_missing() {
         paths.iter().map(|path| instance(path).frames[0].slice.geometry.clone()).collect::<Vec<_>>()
     };
     let mut gap = geometries("missing_slice_no_thickness");
-    assert_eq!(steps_um(&mut gap), [5000, 5000, 10_000], "one slice is missing");
+    let steps = steps_um(&mut gap);
+    let near = |(step, expected): (&i64, i64)| (step - expected).abs() <= 1;
+    assert!(steps.iter().zip([5000, 5000, 10_000]).all(near), "one slice is missing: {steps:?}");
     assert!(gap.iter().all(|geometry| geometry.thickness_mm().is_none()));
     let mut tilted = geometries("tilt_only_in_orientation");
     let cosine = tilted[0].normal()[2];
@@ -235,7 +242,8 @@ fn of_a_mixed_study_the_soft_axial_series_is_chosen() {
 fn a_media_directory_gives_its_files_and_names_the_missing_ones() {
     let Some(folder) = data("a_media_directory", "dicom") else { return };
     let listed = |path: &str| {
-        let (there, missing): (Vec<_>, Vec<_>) = dicomdir::files(&folder.join(path)).into_iter().partition(Result::is_ok);
+        let (there, missing): (Vec<_>, Vec<_>) =
+            dicomdir::files(&folder.join(path)).into_iter().partition(Result::is_ok);
         let missing: Vec<Rejection> = missing.into_iter().filter_map(Result::err).collect();
         assert!(missing.iter().all(|rejection| rejection.reason == Reason::Unreadable), "{missing:?}");
         (there.len(), missing.len())
@@ -267,7 +275,7 @@ fn outcome(bytes: &[u8]) -> Result<usize, Reason> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn a_file_cut_short_is_refused(cut in 0_usize..3810) {
         let Some(folder) = data("a_file_cut_short", "dicom/odd_headers/dicomdir_tiny/77654033/CT2") else { return Ok(()) };
@@ -297,7 +305,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn a_codestream_with_a_wrong_byte_is_decoded_or_refused(
-        syntax in prop::sample::select(vec!["rle_1.2.5", "jpeg_lossless_sv1_1.2.4.70", "jpeg_extended12_1.2.4.51", "jpegls_lossless_1.2.4.80"]),
+        syntax in prop::sample::select(vec!["rle_1.2.5", "jpeg_lossless_sv1_1.2.4.70", "jpeg_extended12_1.2.4.51", "jpegls_lossless_1.2.4.80", "j2k_lossless_1.2.4.90"]),
         from_end in 0_usize..60_000, byte: u8,
     ) {
         let Some(folder) = data("a_codestream_with_a_wrong_byte", "dicom/transfer_syntaxes") else { return Ok(()) };
