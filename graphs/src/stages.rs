@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kernels::executor::{Executor, Fault, Limits};
-use kernels::{Client, Device, DeviceError};
+use kernels::{Device, DeviceError};
 use operators::classify::ClassifyTask;
-use operators::decode::{DecodeTask, Decoded, Pixels, decode};
+use operators::decode::{DecodeTask, Decoded, decode};
+use operators::dicom::Pixels;
 use operators::encode::{EncodeError, EncodeTask, Encoding, encode};
 use operators::event::{Metrics, StageRan, Telemetry};
 use operators::fuse::{FuseTask, FusedMap, fuse};
@@ -155,7 +156,7 @@ impl Stages {
             let pixels = pixels.clone();
             move |tasks: Vec<DecodeTask>| {
                 let received: Result<Vec<_>, _> = tasks.iter().map(|task| take(&pixels, &task.slice, "pixels")).collect();
-                Ok(received?.iter().map(|pixels| decode(pixels).map(Arc::new)).collect())
+                Ok(received?.iter().map(|pixels| decode(pixels)).collect())
             }
         })?;
         let planes = decode.shelf.clone();

@@ -1,10 +1,12 @@
 //! `hemoflow run`: files through the same graph as the node's, and out as a result tree.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use kernels::Device;
-use operators::intake::{self, Item};
-use operators::record::Rejection;
+use operators::intake::{self, Arrival, Item};
+use operators::record::{Rejection, SeriesKey};
+use rayon::prelude::*;
 
 use super::inference::{ModelInUse, Running};
 use super::{Exit, table};
@@ -25,25 +27,31 @@ pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> any
     write(&tree, &collected, &model, console)
 }
 
-/// Sends every instance of the inputs, then says that their series are complete.
-pub(super) fn stream(inputs: &[std::path::PathBuf], running: &mut Running) -> anyhow::Result<()> {
-    let mut keys = BTreeSet::new();
-    for item in intake::items(inputs) {
-        let instances = match item {
-            Item::File(path) => intake::read(&path),
-            Item::Rejected(rejection) => Err(rejection),
-        };
-        match instances {
-            Ok(instances) => {
-                for instance in instances {
-                    running.arrive(&instance)?;
-                    keys.insert(instance.key);
-                }
-            }
-            Err(rejection) => {
-                running.refuse(rejection)?;
-            }
+/// Reads the inputs, sends every instance of the series that are selected, and says that these are complete.
+pub(super) fn stream(inputs: &[PathBuf], running: &mut Running) -> anyhow::Result<()> {
+    let read = |item: Item| match item {
+        Item::File(path) => {
+            let input = path.display().to_string();
+            let arrival = |instance| Arrival { input: input.clone(), instance };
+            intake::read(&path).map(|instances| instances.into_iter().map(arrival).collect())
         }
+        Item::Rejected(rejection) => Err(rejection),
+    };
+    let items: Vec<Result<Vec<Arrival>, Rejection>> = intake::items(inputs).into_par_iter().map(read).collect();
+    let (mut arrivals, mut rejections) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Ok(found) => arrivals.extend(found),
+            Err(rejection) => rejections.push(rejection),
+        }
+    }
+    let (selected, left_out) = intake::select(arrivals);
+    for rejection in rejections.into_iter().chain(left_out) {
+        running.refuse(rejection)?;
+    }
+    let keys: BTreeSet<SeriesKey> = selected.iter().map(|arrival| arrival.instance.key.clone()).collect();
+    for arrival in selected {
+        running.arrive(&arrival.instance)?;
     }
     for key in keys {
         running.complete(key)?;

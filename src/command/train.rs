@@ -92,7 +92,7 @@ impl Labeled {
         let path = &arguments.labels;
         let file = File::open(path).with_context(|| format!("cannot open the labels {}", path.display()))?;
         let labels = labels::read(BufReader::new(file)).with_context(|| format!("the labels {}", path.display()))?;
-        let labels: HashMap<String, bool> = labels.into_iter().map(|(instance, label)| (instance, label.any)).collect();
+        let labels: HashMap<String, bool> = labels.into_iter().map(|(instance, label)| (instance.to_string(), label.any)).collect();
         let data_set = DataSet::index(&[PathBuf::from(&arguments.data)]);
         for rejection in &data_set.rejections {
             tracing::warn!("rejected {}: {}: {}", rejection.input, rejection.reason, rejection.detail);

@@ -151,6 +151,8 @@ pub struct Card {
     pub context_radius: usize,
     /// Channels of the U-Net's first level.
     pub unet_width: usize,
+    /// Side of the patches that the U-Net works on: 1 is standard, 2 is a quarter of the work.
+    pub unet_patch: usize,
     /// Whether the U-Net was trained; an untrained one gives no segmentation.
     pub segmenter: bool,
     /// The probability in its sequence at which a slice counts as positive.
@@ -187,6 +189,9 @@ impl Card {
         }
         if self.input_size == 0 || self.input_size % 32 != 0 || self.input_size > 4096 {
             return refuse(format!("input_size is {}, must be a multiple of 32 up to 4096", self.input_size));
+        }
+        if !matches!(self.unet_patch, 1 | 2) {
+            return refuse(format!("unet_patch is {}, must be 1 or 2", self.unet_patch));
         }
         if self.context_radius > 1024 {
             return refuse(format!("context_radius is {}, must be at most 1024", self.context_radius));
@@ -238,7 +243,7 @@ impl Card {
     }
 
     pub(crate) fn unet(&self) -> UNetShape {
-        UNetShape { width: self.unet_width }
+        UNetShape { width: self.unet_width, patch: self.unet_patch }
     }
 }
 
@@ -261,6 +266,7 @@ pub(crate) mod tests {
             context_layers: 1,
             context_radius: 7,
             unet_width: 2,
+            unet_patch: 1,
             segmenter: true,
             gate: 0.5,
             sha256: String::new(),
@@ -288,7 +294,8 @@ pub(crate) mod tests {
     #[test]
     fn numbers_of_no_network_are_refused() {
         assert!(tiny().check().is_ok());
-        let broken: [(&str, fn(&mut Card)); 6] = [
+        let broken: [(&str, fn(&mut Card)); 7] = [
+            ("unet_patch", |card| card.unet_patch = 3),
             ("name", |card| card.name = "../x".to_owned()),
             ("windows", |card| card.windows.clear()),
             ("width", |card| card.width = 0),

@@ -10,6 +10,8 @@
 //! segmenter one by one (which is also the fastest there), sequences in batches of a fixed size, padded where there are
 //! fewer, and features and logits are summed on the host in a fixed order. On other devices results agree to rounding.
 
+#[cfg(test)]
+mod bench_tmp;
 mod card;
 mod device;
 mod error;

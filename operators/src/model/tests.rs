@@ -189,8 +189,8 @@ fn a_cam_from_the_class_weights_is_grad_cam_after_min_max() {
 #[test]
 fn a_saved_model_comes_back_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for (arch, context) in [(Arch::ResNet18, Context::BiGru), (Arch::ResNet50, Context::Lstm)] {
-        let model = model(Card { name: format!("{arch:?}"), arch, context, ..tiny() }, 21);
+    for (arch, context, unet_patch) in [(Arch::ResNet18, Context::BiGru, 1), (Arch::ResNet50, Context::Lstm, 2)] {
+        let model = model(Card { name: format!("{arch:?}"), arch, context, unet_patch, ..tiny() }, 21);
         model.save(folder.path()).unwrap();
         let path = folder.path().join(format!("{arch:?}.json"));
         let loaded = Model::load(&path, Device::Cpu).unwrap();

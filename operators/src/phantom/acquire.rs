@@ -225,7 +225,7 @@ impl Protocol {
         }
         let far = length([u, v - 4.0, 0.0]) - 108.0;
         if far.abs() < 1.0 {
-            -250.0
+            120.0
         } else if (0.0..7.0).contains(&far) {
             -930.0
         } else {

@@ -6,7 +6,7 @@
 //! Parts and their variation: `docs/method.md`, section on the phantom; sizes are textbook values for adults.
 //! Confounders (calcifications, old infarcts, dense sinuses, atrophy) are drawn without regard to bleeds.
 
-use super::field::Field;
+use super::field::{Field, mix};
 use super::shape::{Point, dot, ellipsoid, join, length, meet, minus, ramp, segment};
 use super::stream::Stream;
 
@@ -220,7 +220,7 @@ impl Anatomy {
         }
         let p = [x.abs(), y, z];
         let petrous = segment(p, [16.0, 10.0, -38.0], [58.0, 30.0, -34.0], [5.0, 9.0]);
-        let wing = segment(p, [12.0, -30.0, -21.0], [58.0, -42.0, -10.0], [2.0, 2.6]);
+        let wing = segment(p, [12.0, -30.0, -21.0], [66.0, -40.0, -8.0], [1.6, 2.8]);
         let clivus = segment(p, [0.0, -4.0, -37.0], [0.0, 10.0, -60.0], [6.0, 4.5]);
         let saddle = segment(p, [0.0, -2.0, -31.0], [7.0, -2.0, -30.0], [1.8, 1.5]);
         let roof = segment(p, [2.0, -75.0, -14.0], [2.0, -48.0, -18.0], [1.6, 1.6]);
@@ -263,7 +263,9 @@ impl Anatomy {
         let bump = ramp(68.0, 84.0, y) * ramp(22.0, 8.0, side) * ramp(24.0, 8.0, (z + 16.0).abs());
         let front = ramp(-66.0, -84.0, y) * ramp(24.0, 10.0, side) * ramp(26.0, 6.0, (z + 4.0).abs());
         let mut skull = self.skull_mm * (1.0 + 0.16 * wander) * (1.0 - 0.52 * temple) + 4.0 * bump + 5.0 * front;
-        skull = skull.max(1.8) * (1.0 - 0.25 * ramp(-18.0, -30.0, z));
+        // The floor of the front and middle fossae is thin, and uneven.
+        let floor = ramp(-6.0, -14.0, z) * ramp(8.0, -6.0, y - 0.3 * side) * ramp(62.0, 52.0, side) * ramp(-84.0, -76.0, y);
+        skull = mix(skull.max(1.8), 2.2 + 1.2 * grain.max(-1.0), floor) * (1.0 - 0.25 * ramp(-18.0, -30.0, z));
         let muscle = 7.0 * temple * ramp(60.0, 30.0, y) * ramp(-62.0, -48.0, y) + 14.0 * nape;
         let scalp = self.scalp_mm + 0.6 * wander + 1.3 * ramp(20.0, 70.0, y) + muscle;
         parts[SKULL] = skull;
@@ -289,7 +291,7 @@ impl Anatomy {
         let outward = 0.25 + 0.75 * 0.93 / rho;
         let crest = [g[0] * outward, g[1] * outward, (g[2] - WIDEST) * outward + WIDEST];
         let folds = 3.9 * self.folds.at(crest);
-        let mut bottom = depth - (13.0 + 5.0 * self.coarse.at([h[1], h[2], h[0]]));
+        let mut bottom = depth - (18.0 + 6.0 * self.coarse.at([h[1], h[2], h[0]]));
         if is_hind > 0.5 {
             bottom = depth - 7.0;
         }
@@ -301,10 +303,11 @@ impl Anatomy {
 
         let [lateral, rest] = self.ventricles(g);
         parts[VENTRICLE] = lateral.min(rest) + 0.35 * wander;
-        parts[CISTERN] = cisterns(g, 0.5 + self.atrophy, below) + 0.5 * wander;
+        let bent = [g[0] + 1.6 * wander, g[1] + 2.5 * self.coarse.at([h[2], h[0], h[1]]), g[2] + 2.4 * self.coarse.at([h[1], h[2], h[0]])];
+        parts[CISTERN] = cisterns(g, bent, 0.35 + self.atrophy, below) + 0.4 * wander + 0.2 * grain;
         let nuclei = nuclei(g).min(lateral.min(rest) - 0.6 + 3.0 * ramp(18.0, 8.0, rest));
         parts[DEEP] = nuclei + 0.6 * wander;
-        parts[TEXTURE] = 0.7 * wander + 0.5 * grain - self.faint_hu * ramp(12.0, 0.0, lateral + 2.0 * wander) * ramp(-4.0, 6.0, z);
+        parts[TEXTURE] = 0.8 * wander + 0.7 * grain - self.faint_hu * ramp(12.0, 0.0, lateral + 2.0 * wander) * ramp(-4.0, 6.0, z);
         parts[INFARCT] = self.infarcts.iter().fold(60.0, |d, (center, axes)| {
             d.min(ellipsoid(minus(g, *center), *axes) + 2.0 * wander + 0.8 * grain)
         });
@@ -313,7 +316,7 @@ impl Anatomy {
         // Dura, vessels, calcifications.
         let falx_depth = if y > 0.0 { 40.0 - 0.10 * (z - 20.0).abs() } else { 17.0 + 0.1 * (z - 10.0).max(0.0) };
         let falx = if self.falx { ((x + 0.5 * wander).abs() - 0.55).max(depth - falx_depth).max(below) } else { 9.0 };
-        let sheet = below.abs() * 0.8 - 0.6;
+        let sheet = below.abs() * 0.5 - 0.5;
         let tent = sheet.max(-(length([x * 1.1, (y - 18.0) * 0.9, 0.0]) - 21.0)).max(-behind);
         parts[DURA] = falx.min(tent);
         let triangle = (side * 1.2 + depth * 0.75 - 4.2).max(-z - 14.0).max(-y - 62.0 + 0.6 * z.min(20.0));
@@ -388,8 +391,9 @@ fn nuclei(g: Point) -> f32 {
     caudate.min(lentiform).min(thalamus)
 }
 
-fn cisterns(g: Point, wide: f32, below: f32) -> f32 {
+fn cisterns(g: Point, bent: Point, wide: f32, below: f32) -> f32 {
     let [x, y, z] = g;
+    let [bx, by, bz] = [bent[0].abs(), bent[1], bent[2]];
     let p = [x.abs(), y, z];
     let at = |center: Point, axes: Point| ellipsoid(minus(p, center), axes);
     let star = at([0.0, -11.0, -24.0], [11.0, 8.5, 8.0]);
@@ -402,13 +406,14 @@ fn cisterns(g: Point, wide: f32, below: f32) -> f32 {
     let angle = segment(p, [17.0, 16.0, -37.0], [26.0, 22.0, -36.0], [3.0, 2.0]);
     let magna = at([0.0, 64.0, -52.0], [11.0, 9.0 + 3.0 * wide, 9.0]);
     // The lateral fissure: a sheet over the insula, and a cleft from there to the surface.
-    let insula = ((p[0] - 38.0 - 0.06 * (y + 5.0)).abs() - 0.6 - 0.9 * wide).max(ellipsoid([0.0, y + 5.0, z - 3.0], [1.0e3, 21.0, 14.0]));
-    let slope = z - 1.0 - 0.35 * (y + 4.0);
-    let cleft = (slope.abs() * 0.92 - 0.5 - 1.1 * wide).max(37.0 - p[0]).max((y - 2.0).abs() - 26.0);
+    let arch = 37.0 - 0.012 * (by + 4.0) * (by + 4.0);
+    let insula = ((bx - arch).abs() - 0.3 - 0.7 * wide).max(ellipsoid([0.0, by + 5.0, bz - 3.0], [1.0e3, 21.0, 14.0]));
+    let slope = bz - 2.0 - 0.75 * (by + 6.0);
+    let cleft = (slope.abs() * 0.8 - 0.2 - 0.7 * wide).max(36.0 - bx).max((by + 2.0).abs() - 21.0);
     let front = segment(p, [36.0, -25.0, -6.0], [52.0, -27.0, -4.0], [2.0 + wide, 2.4 + wide]);
     let vermis = at([0.0, 36.0, 4.0], [3.0 + wide, 6.0, 5.0]);
     let side = star.min(arm).min(ring).min(quadrigeminal).min(pons).min(angle).min(magna).min(insula).min(cleft).min(front).min(vermis);
-    let over = (below.abs() * 0.8 - 0.9 - 0.5 * wide).max(4.0 - y);
+    let over = (below.abs() * 0.45 - 0.35 - 0.3 * wide).max(4.0 - y);
     side.min(over)
 }
 

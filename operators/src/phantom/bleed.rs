@@ -246,7 +246,7 @@ impl Lesion {
             Growth::Clot { axes, rough } => {
                 let size = length([from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]]);
                 let noise = rough * (0.8 * anatomy.wander(h) + 0.35 * anatomy.grain(h));
-                size + noise * (size / 12.0).min(1.0)
+                size + noise * (size / 10.0).min(1.0)
             }
             Growth::Shell { flat, long, side } => {
                 let along = dot(from, self.outward);
@@ -256,7 +256,9 @@ impl Lesion {
                 // Depth below a cap of radius R and height flat * R: R² - R depth / flat - r² = 0.
                 let radius = 0.5 * (depth + (depth * depth + 4.0 * stretched * stretched).sqrt());
                 let wrong = if *side == 0.0 { 0.0 } else { (1.0 - side * h[0]).max(0.0) * 9.0 };
-                radius + 1.2 * anatomy.wander(h) + wrong
+                // Not on the far side of the head, where the axis leaves it again.
+                let far = 2.0 * (-60.0 - along).max(0.0);
+                radius + 1.2 * anatomy.wander(h) + wrong + far
             }
             Growth::Falx { side } => {
                 let off = side * parts[anatomy::MIDLINE] - 0.4;
@@ -282,7 +284,7 @@ impl Lesion {
     fn share(&self, parts: &Parts) -> f32 {
         let inside = |distance: f32| (0.5 - distance).clamp(0.0, 1.0);
         match self.kind {
-            Subtype::Epidural | Subtype::Subdural => inside(parts[anatomy::CAVITY]),
+            Subtype::Epidural | Subtype::Subdural => inside(parts[anatomy::CAVITY] + 1.0),
             Subtype::Intraparenchymal => inside(parts[anatomy::BRAIN]),
             Subtype::Intraventricular => inside(parts[anatomy::VENTRICLE]),
             Subtype::Subarachnoid => inside(fluid(parts, 0.8)).min(inside(parts[anatomy::CAVITY])),
@@ -314,7 +316,9 @@ impl Lesion {
 pub(super) fn fluid(parts: &Parts, wide: f32) -> f32 {
     let over = |x: f32| x.max(0.0);
     let below = over(parts[anatomy::BELOW_SULCI]);
-    let sulcus = (below * below + parts[anatomy::SULCUS] * parts[anatomy::SULCUS]).sqrt();
+    // Sulci narrow downward.
+    let narrow = 0.045 * over(-parts[anatomy::BRAIN]);
+    let sulcus = (below * below + parts[anatomy::SULCUS] * parts[anatomy::SULCUS]).sqrt() + narrow;
     let joined = over(parts[anatomy::JOINED]);
     let fissure = (joined * joined + parts[anatomy::MIDLINE] * parts[anatomy::MIDLINE]).sqrt();
     // The brain's own surface counts as well: fluid lies on it.
@@ -385,7 +389,7 @@ fn draw(kind: Subtype, anatomy: &Anatomy, stream: &mut Stream) -> (Growth, Point
                 _ => [side * stream.range(0.0, 5.0), stream.range(16.0, 24.0), stream.range(-36.0, -24.0)],
             };
             let (a, b) = (stream.range(0.75, 1.1), stream.range(0.95, 1.45));
-            (Growth::Clot { axes: [a, b, 1.0 / (a * b)], rough: stream.range(0.8, 2.6) }, center)
+            (Growth::Clot { axes: [a, b, 1.0 / (a * b)], rough: stream.range(1.2, 4.2) }, center)
         }
         Subtype::Intraventricular => match stream.choice(&[0.6, 0.4]) {
             0 => (Growth::Level { side }, [side * 23.0, 45.0, 9.0]),

@@ -45,7 +45,7 @@ fn wall(parts: &Parts, hu: &TissueHu, width: f32) -> f32 {
     let outer = cavity - parts[anatomy::SKULL];
     let rough = parts[anatomy::ROUGH];
     let deep = ramp(7.0, 12.0, under_skin) * ramp(1.0, 5.0, outer);
-    let flesh = mix(-105.0, 54.0, ramp(-1.1, -0.3, rough));
+    let flesh = mix(-105.0, 54.0, ramp(-0.9, 0.2, rough));
     let mut value = mix(-108.0 + 12.0 * rough, flesh, deep);
     value = mix(value, 55.0 + 4.0 * rough, cover(outer - parts[anatomy::MUSCLE] * (0.95 + 0.06 * rough), width.max(0.8)));
     value = mix(value, 45.0, cover(under_skin - 1.9, width));
@@ -89,7 +89,8 @@ fn content(parts: &Parts, hu: &TissueHu, sulcus_mm: f32, width: f32) -> (f32, [f
     value = mix(value, hu.vessel, cover(parts[anatomy::VESSEL], width));
 
     let mut bleed = [0.0; 5];
-    let mut rest = 1.0;
+    // Dura lines the bone: no bleed within a millimeter of it.
+    let mut rest = cover(parts[anatomy::CAVITY] + 1.0, width);
     let texture = 2.0 * parts[anatomy::ROUGH];
     for kind in [Subtype::Epidural, Subtype::Subdural, Subtype::Intraventricular, Subtype::Intraparenchymal, Subtype::Subarachnoid] {
         let slot = kind.index();
@@ -103,8 +104,8 @@ fn content(parts: &Parts, hu: &TissueHu, sulcus_mm: f32, width: f32) -> (f32, [f
             Subtype::Intraparenchymal => cover(distance, width.max(0.7)) * cover(parts[anatomy::BRAIN], width),
             Subtype::Subarachnoid => cover(fluid(parts, sulcus_mm.max(0.6) + 0.5), width) * cover(distance, 5.0),
         };
-        let share = share * rest;
-        value = mix(value, parts[BLEED_HU + slot] + texture, share / rest.max(1e-6) * f32::from(u8::from(rest > 0.0)));
+        let share = share.min(rest);
+        value = mix(value, parts[BLEED_HU + slot] + texture, share);
         bleed[slot] = share;
         rest -= share;
     }

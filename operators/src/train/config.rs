@@ -46,6 +46,8 @@ pub struct TrainConfig {
     pub context_radius: usize,
     /// Channels of the U-Net's first level.
     pub unet_width: usize,
+    /// Side of the patches that the U-Net works on: 1 or 2.
+    pub unet_patch: usize,
     /// Decides the initial weights, the split, the samples and the augmentation.
     pub seed: u64,
     /// The part of the series that is used; the mix of series with and without a hemorrhage stays.
@@ -75,6 +77,7 @@ impl Default for TrainConfig {
             context_layers: 1,
             context_radius: 7,
             unet_width: 8,
+            unet_patch: 2,
             seed: 1,
             fraction: 1.0,
             validation: 0.15,
@@ -103,6 +106,7 @@ impl TrainConfig {
             context_layers: self.context_layers,
             context_radius: self.context_radius,
             unet_width: self.unet_width,
+            unet_patch: self.unet_patch,
             segmenter: false,
             gate: 0.5,
             sha256: String::new(),

@@ -28,6 +28,7 @@ pub(crate) fn toy() -> TrainConfig {
         context_layers: 1,
         context_radius: 3,
         unet_width: 4,
+        unet_patch: 2,
         seed: 5,
         fraction: 1.0,
         validation: 0.25,

@@ -115,17 +115,17 @@ impl Moment {
 /// Whether a value has the form of its representation (PS3.5 table 6.2-1), of those that [`OPTIONAL`] has.
 fn is_legal(element: &Element) -> bool {
     let Ok(text) = element.to_str() else { return false };
-    let text = text.trim();
-    match element.vr() {
-        VR::AS => {
-            let (digits, unit) = text.split_at_checked(3).unwrap_or_default();
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && ["D", "W", "M", "Y"].contains(&unit)
-        }
-        VR::DS => text.len() <= 16 && text.parse::<f64>().is_ok_and(f64::is_finite),
-        VR::CS | VR::SH => text.chars().count() <= 16,
-        VR::LT => text.chars().count() <= 10_240,
-        _ => text.chars().count() <= 64,
+    let (text, vr) = (text.trim(), element.vr());
+    if vr == VR::AS {
+        let (digits, unit) = text.split_at_checked(3).unwrap_or_default();
+        return digits.bytes().all(|byte| byte.is_ascii_digit()) && ["D", "W", "M", "Y"].contains(&unit);
     }
+    if vr == VR::DS {
+        return text.len() <= 16 && text.parse::<f64>().is_ok_and(f64::is_finite);
+    }
+    let limits = [(VR::CS, 16), (VR::SH, 16), (VR::LT, 10_240)];
+    let limit = limits.into_iter().find(|(of, _)| *of == vr).map_or(64, |(_, limit)| limit);
+    text.chars().count() <= limit
 }
 
 /// `YYYYMMDD` with a month and a day that exist somewhere.
@@ -180,7 +180,7 @@ mod tests {
         let size = |value: &str| inherited(&[(tags::PATIENT_SIZE, VR::DS, value)]).get(tags::PATIENT_SIZE).is_some();
         assert!(size("1.75") && !size("tall") && !size("1.75000000000000000") && !size("inf"));
         let study =
-            |value| inherited(&[(tags::STUDY_DESCRIPTION, VR::LO, value)]).get(tags::STUDY_DESCRIPTION).is_some();
+            |value: &str| inherited(&[(tags::STUDY_DESCRIPTION, VR::LO, value)]).get(tags::STUDY_DESCRIPTION).is_some();
         assert!(study(&"ü".repeat(64)) && !study(&"u".repeat(65)));
     }
 

@@ -12,22 +12,15 @@
 //!
 //! Source: nifti1.h of the NIfTI Data Format Working Group (offsets in bytes below are its own).
 
+mod affine;
+mod header;
+
 use std::io::Write as _;
 
 use flate2::{Compression, GzBuilder};
 
+use self::affine::Affine;
 use crate::record::{Geometry, Mask, Slice};
-
-const HEADER_BYTES: u16 = 348;
-const OFFSET_BYTES: f32 = 352.0;
-const UINT8: i16 = 2;
-const MILLIMETERS: u8 = 2;
-const SCANNER_ANATOMICAL: i16 = 1;
-const LABEL: i16 = 1002;
-/// Steps that differ by less count as one, millimeters.
-const EVEN_WITHIN_MM: f64 = 0.01;
-/// A step at an angle to the normal whose cosine is less makes a shear; positions rounded to micrometers do not.
-const SQUARE_COSINE: f64 = 1.0 - 1e-6;
 
 /// Why there is no volume.
 #[derive(Debug, thiserror::Error)]
@@ -98,172 +91,13 @@ fn written(slices: &[(&Slice, Option<&Mask>)], value: fn(u8) -> u8) -> Result<Ve
 
     let geometries: Vec<&Geometry> = slices.iter().map(|(slice, _)| &slice.geometry).collect();
     let mut file = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::default());
-    file.write_all(&header(axes, &Affine::of(&geometries)))?;
+    file.write_all(&header::header(axes, &Affine::of(&geometries)))?;
     file.write_all(&voxels)?;
     Ok(file.finish()?)
 }
 
 fn axis(len: usize) -> Result<i16, VolumeError> {
     i16::try_from(len).map_err(|_| VolumeError::TooLarge(len))
-}
-
-/// Indices to millimeters, RAS, and what of the slices it cannot hold.
-struct Affine {
-    /// Along x, y and z of the volume: the vector of one step.
-    steps: [[f64; 3]; 3],
-    origin: [f64; 3],
-    /// The least and the greatest step between neighboring slices, if they are not one.
-    uneven_mm: Option<[f64; 2]>,
-}
-
-impl Affine {
-    fn of(slices: &[&Geometry]) -> Self {
-        let ([first, ..], Some(last)) = (slices, slices.last()) else {
-            return Self { steps: [[0.0; 3]; 3], origin: [0.0; 3], uneven_mm: None };
-        };
-        let [rx, ry, rz, cx, cy, cz] = first.orientation();
-        let [between_rows, between_columns] = first.spacing_mm();
-        let steps = u32::try_from(slices.len() - 1).map_or(1.0, f64::from);
-        let (from, to) = (first.position_mm(), last.position_mm());
-        let mut step = [0, 1, 2].map(|at| (to[at] - from[at]) / steps.max(1.0));
-        if norm(step) < 1e-6 {
-            step = scaled(first.normal(), first.thickness_mm().unwrap_or(1.0));
-        }
-        let gaps = slices.windows(2).map(|pair| {
-            let [a, b] = [pair[0].position_mm(), pair[1].position_mm()];
-            norm([0, 1, 2].map(|at| b[at] - a[at]))
-        });
-        let (least, most) = gaps.fold((f64::MAX, 0.0), |(least, most), gap| (gap.min(least), gap.max(most)));
-        Self {
-            steps: [scaled([rx, ry, rz], between_columns), scaled([cx, cy, cz], between_rows), step].map(ras),
-            origin: ras(from),
-            uneven_mm: (most - least > EVEN_WITHIN_MM).then_some([least, most]),
-        }
-    }
-
-    /// The lengths of the steps: voxel sizes, millimeters.
-    fn sizes(&self) -> [f64; 3] {
-        self.steps.map(norm)
-    }
-
-    /// The rotation as a quaternion `(b, c, d)` with the sign of the third axis, or `None` under a shear, which the
-    /// quaternion form cannot hold.
-    fn quaternion(&self) -> Option<([f64; 3], f64)> {
-        let sizes = self.sizes();
-        let [x, y, z] = [0, 1, 2].map(|at| scaled(self.steps[at], 1.0 / sizes[at]));
-        let normal = cross(x, y);
-        let along = dot(normal, z);
-        if along.abs() < SQUARE_COSINE {
-            return None;
-        }
-        // The rotation has the columns x, y, normal; whichever of the four components is greatest is divided by.
-        let squares = [
-            1.0 + x[0] + y[1] + normal[2],
-            1.0 + x[0] - y[1] - normal[2],
-            1.0 - x[0] + y[1] - normal[2],
-            1.0 - x[0] - y[1] + normal[2],
-        ];
-        let greatest = (0..4).fold(0, |best, at| if squares[at] > squares[best] { at } else { best });
-        let half = squares[greatest].sqrt() / 2.0;
-        let quarter = 0.25 / half;
-        let (bc, bd, cd) = ((x[1] + y[0]) * quarter, (x[2] + normal[0]) * quarter, (y[2] + normal[1]) * quarter);
-        let (ab, ac, ad) = ((y[2] - normal[1]) * quarter, (normal[0] - x[2]) * quarter, (x[1] - y[0]) * quarter);
-        let [a, b, c, d] = match greatest {
-            0 => [half, ab, ac, ad],
-            1 => [ab, half, bc, bd],
-            2 => [ac, bc, half, cd],
-            _ => [ad, bd, cd, half],
-        };
-        let sign = if a < 0.0 { -1.0 } else { 1.0 };
-        Some(([b, c, d].map(|part| part * sign), along.signum()))
-    }
-
-    fn description(&self) -> String {
-        match self.uneven_mm {
-            None => "Hemoflow".to_owned(),
-            Some([least, most]) => format!("Hemoflow; slice steps uneven, {least:.3} to {most:.3} mm"),
-        }
-    }
-}
-
-/// The 348 bytes of the header and four that say that no extension follows.
-fn header(axes: [i16; 3], affine: &Affine) -> Vec<u8> {
-    let [x, y, z] = affine.sizes().map(single);
-    let quaternion = affine.quaternion();
-    let handed = quaternion.map_or(1.0, |(_, sign)| single(sign));
-    let mut bytes = Header(Vec::with_capacity(352));
-    bytes.put(&i32::from(HEADER_BYTES).to_le_bytes()); // sizeof_hdr
-    bytes.put(&[0; 36]); // unused, and dim_info
-    [3, axes[0], axes[1], axes[2], 1, 1, 1, 1].iter().for_each(|n| bytes.put(&n.to_le_bytes())); // dim
-    bytes.floats(&[0.0; 3]); // intent_p1..3
-    [LABEL, UINT8, 8, 0].iter().for_each(|n| bytes.put(&n.to_le_bytes())); // intent_code, datatype, bitpix, slice_start
-    bytes.floats(&[handed, x, y, z, 0.0, 0.0, 0.0, 0.0]); // pixdim
-    bytes.floats(&[OFFSET_BYTES, 1.0, 0.0]); // vox_offset, scl_slope, scl_inter
-    bytes.put(&[0, 0, 0, MILLIMETERS]); // slice_end, slice_code, xyzt_units
-    bytes.floats(&[1.0, 0.0, 0.0, 0.0]); // cal_max, cal_min, slice_duration, toffset
-    bytes.put(&[0; 8]); // unused
-    bytes.words(&affine.description(), 80); // descrip
-    bytes.words("", 24); // aux_file
-    let code = if quaternion.is_some() { SCANNER_ANATOMICAL } else { 0 };
-    bytes.put(&code.to_le_bytes()); // qform_code
-    bytes.put(&SCANNER_ANATOMICAL.to_le_bytes()); // sform_code
-    let [ox, oy, oz] = affine.origin.map(single);
-    let [b, c, d] = quaternion.map_or([0.0; 3], |(parts, _)| parts.map(single));
-    bytes.floats(&[b, c, d, ox, oy, oz]); // quatern_b..d, qoffset_x..z
-    for at in 0..3 {
-        let [i, j, k] = affine.steps.map(|step| single(step[at]));
-        bytes.floats(&[i, j, k, single(affine.origin[at])]); // srow_x, srow_y, srow_z
-    }
-    bytes.words("hemorrhage", 16); // intent_name
-    bytes.put(b"n+1\0"); // magic
-    bytes.put(&[0; 4]);
-    bytes.0
-}
-
-struct Header(Vec<u8>);
-
-impl Header {
-    fn put(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn floats(&mut self, values: &[f32]) {
-        values.iter().for_each(|value| self.put(&value.to_le_bytes()));
-    }
-
-    /// ASCII text, cut and filled with zeros.
-    fn words(&mut self, text: &str, len: usize) {
-        let text = text.as_bytes();
-        let end = self.0.len() + len;
-        self.put(&text[..text.len().min(len - 1)]);
-        self.0.resize(end, 0);
-    }
-}
-
-#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "the format holds single precision")]
-fn single(value: f64) -> f32 {
-    value as f32
-}
-
-/// Left, posterior, superior to right, anterior, superior.
-fn ras([l, p, s]: [f64; 3]) -> [f64; 3] {
-    [-l, -p, s]
-}
-
-fn scaled(vector: [f64; 3], factor: f64) -> [f64; 3] {
-    vector.map(|part| part * factor)
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(vector: [f64; 3]) -> f64 {
-    dot(vector, vector).sqrt()
-}
-
-fn cross([ax, ay, az]: [f64; 3], [bx, by, bz]: [f64; 3]) -> [f64; 3] {
-    [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx]
 }
 
 #[cfg(test)]
@@ -274,6 +108,7 @@ mod tests {
     use flate2::read::GzDecoder;
     use proptest::prelude::*;
 
+    use super::affine::{cross, scaled};
     use super::*;
     use crate::record::{Digest, InstanceUid};
 
