@@ -153,7 +153,7 @@ pub(crate) mod tests {
     #[test]
     fn a_step_of_just_the_largest_gap_does_not_end_a_run() {
         assert_eq!(runs(&stack([0.0, 12.0, 24.001]), 12.0), [0..2, 2..3]);
-        assert_eq!(runs(&[], 12.0), [], "no slices, no runs");
+        assert!(runs(&[], 12.0).is_empty(), "no slices, no runs");
     }
 
     #[test]

@@ -65,8 +65,14 @@ pub struct RefineConfig {
     pub open: bool,
     /// Smaller 2-D components are dropped, mm².
     pub least_component_mm2: f64,
-    /// How far masks are dilated in the end, mm.
+    /// Whether holes smaller than that are filled.
+    pub fill: bool,
+    /// How far masks are dilated in the end inside the brain, mm.
     pub dilation_mm: f64,
+    /// How far masks reach in the end over the edge of the brain mask, which keeps off the bone, mm. 0 is off.
+    pub edge_mm: f64,
+    /// What is brighter there is more bone than blood, HU.
+    pub edge_hu: i16,
     /// A single-slice probability above this keeps components without support in a neighboring slice.
     pub keep_probability: f32,
 }
@@ -90,7 +96,10 @@ impl Default for RefineConfig {
             halo_mm: 1.0,
             open: true,
             least_component_mm2: 4.0,
+            fill: true,
             dilation_mm: 0.0,
+            edge_mm: 1.0,
+            edge_hu: 480,
             keep_probability: 0.9,
         }
     }

@@ -95,13 +95,18 @@ impl<'a> Scene<'a> {
             let limit_mm = if blood.mean < config.accept_low_hu { config.faint_grow_mm } else { config.grow_mm };
             mask = self.cleaned(self.grown(&mask, reach, limit_mm), config);
         }
-        if config.dilation_mm > 0.0 && mask.contains(&1) {
-            mask = self
-                .near(&mask, config.dilation_mm)
-                .iter()
-                .zip(self.brain)
-                .map(|(near, brain)| near & brain.min(&1))
-                .collect();
+        if config.fill {
+            self.fill(&mut mask, config);
+        }
+        if config.dilation_mm > 0.0 {
+            let near = self.near(&mask, config.dilation_mm);
+            mask = near.iter().zip(self.brain).map(|(near, brain)| near & brain.min(&1)).collect();
+        }
+        if config.edge_mm > 0.0 {
+            let near = self.near(&mask, config.edge_mm);
+            for (((mask, near), brain), hu) in mask.iter_mut().zip(near).zip(self.brain).zip(&self.hu) {
+                *mask |= u8::from(near != 0 && *brain == 0 && *hu <= config.edge_hu);
+            }
         }
         Mask { voxels: mask }
     }
@@ -136,15 +141,29 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        let pixel_mm2 = self.spacing_mm[0] * self.spacing_mm[1];
         let parts = components(&mask, self.shape, Connectivity::Eight);
         for (pixel, label) in mask.iter_mut().zip(&parts.labels) {
             if let Some(part) = index(*label).checked_sub(1) {
-                let area = crate::geometry::count(parts.sizes[part]) * pixel_mm2;
-                *pixel = u8::from(area >= config.least_component_mm2);
+                *pixel = u8::from(self.area_mm2(parts.sizes[part]) >= config.least_component_mm2);
             }
         }
         mask
+    }
+
+    /// Fills the holes of the mask that are too small for a component.
+    fn fill(&self, mask: &mut [u8], config: &RefineConfig) {
+        let around: Vec<u8> = mask.iter().map(|pixel| 1 - pixel).collect();
+        let parts = components(&around, self.shape, Connectivity::Four);
+        for ((pixel, label), brain) in mask.iter_mut().zip(&parts.labels).zip(self.brain) {
+            let hole = index(*label)
+                .checked_sub(1)
+                .is_some_and(|part| self.area_mm2(parts.sizes[part]) < config.least_component_mm2);
+            *pixel |= u8::from(hole && *brain != 0);
+        }
+    }
+
+    fn area_mm2(&self, pixels: usize) -> f64 {
+        crate::geometry::count(pixels) * self.spacing_mm[0] * self.spacing_mm[1]
     }
 
     /// The pixels of `mask` whose HU, clipped, are in a range.
@@ -223,7 +242,8 @@ mod tests {
         let brain = brain_mask(&head.hu, side, side, spacing_mm);
         let region = head.disk(x_mm, y_mm, radius_mm);
         let mask = candidate(&head.hu, side, side, spacing_mm, &region, &brain, &RefineConfig::default()).voxels;
-        assert!(mask.iter().zip(&brain).all(|(mask, brain)| mask <= brain), "nothing outside the brain");
+        let bone = mask.iter().zip(&head.hu).filter(|(mask, hu)| **mask != 0 && **hu > 600).count();
+        assert_eq!(bone, 0, "pixels of bone");
         mask
     }
 
@@ -312,7 +332,7 @@ mod tests {
         let brain = brain_mask(&head.hu, side, side, spacing_mm);
         let region = head.disk(35.0, -10.0, 14.0);
         let of = |config| candidate(&head.hu, side, side, spacing_mm, &region, &brain, &config).voxels;
-        let bare = RefineConfig { grow_mm: 0.0, ..RefineConfig::default() };
+        let bare = RefineConfig { grow_mm: 0.0, edge_mm: 0.0, ..RefineConfig::default() };
         let plain = of(bare.clone());
         assert!(plain.contains(&1) && plain.iter().zip(&region).all(|(mask, region)| mask <= region));
         let dilated = of(RefineConfig { dilation_mm: 0.5, ..bare });
@@ -326,15 +346,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn masks_stay_in_the_brain_and_turn_with_the_slice(
+        fn masks_stay_at_the_brain_and_turn_with_the_slice(
             hu in prop::collection::vec(prop_oneof![3 => 10..50_i16, 2 => 45..75_i16, 1 => -1000..2000_i16], 24 * 16),
             region in prop::collection::vec(0..2_u8, 24 * 16),
             brain in prop::collection::vec(prop::bool::weighted(0.9).prop_map(u8::from), 24 * 16),
             grow_mm in prop_oneof![Just(0.0), Just(3.0)],
+            edge_mm in prop_oneof![Just(0.0), Just(0.7)],
         ) {
-            let config = RefineConfig { grow_mm, least_component_mm2: 0.5, ..RefineConfig::default() };
+            let config = RefineConfig { grow_mm, edge_mm, least_component_mm2: 0.5, ..RefineConfig::default() };
             let mask = candidate(&hu, 24, 16, [0.5; 2], &region, &brain, &config).voxels;
-            prop_assert!(mask.iter().zip(&brain).all(|(mask, brain)| mask <= brain));
+            let near = dilate(&brain, [24, 16], &disk_mm(edge_mm, [0.5; 2]));
+            prop_assert!(mask.iter().zip(&near).all(|(mask, near)| mask <= near));
             let [hu, region, brain] = [hu, region.iter().map(|r| i16::from(*r)).collect(), brain.iter().map(|b| i16::from(*b)).collect()]
                 .map(|values| flipped(&values, 16));
             let [region, brain] = [region, brain].map(|values| values.iter().map(|v| u8::from(*v != 0)).collect::<Vec<u8>>());
