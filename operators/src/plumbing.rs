@@ -89,7 +89,8 @@ where
                         let mut missing = Vec::new();
                         for task in needs(record) {
                             let here = shelf.hold(task.name(), *diff, *tick);
-                            if *diff > 0 && !here {
+                            // A retraction waits for a block that its insertion waits for: both leave with the block there.
+                            if !here && (*diff > 0 || wanted.contains_key(&task.name())) {
                                 missing.push(task);
                             }
                         }

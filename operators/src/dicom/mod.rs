@@ -1,7 +1,25 @@
 //! DICOM in and out: files to instances, results to objects.
 
+mod admit;
+mod attribute;
+pub(crate) mod codestream;
+pub mod dicomdir;
+pub(crate) mod fragments;
+mod geometry;
 mod header;
 mod instance;
+pub(crate) mod jpeg12;
+mod kernel;
+pub(crate) mod layout;
+pub(crate) mod object;
+mod outline;
+mod part10;
+pub mod read;
+#[cfg(test)]
+mod real_data;
+pub mod seg;
+pub(crate) mod rle;
 
-pub use header::Header;
+pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
+pub use kernel::{is_sharp, sharp_kernel};

@@ -16,7 +16,7 @@ pub use geometry::Geometry;
 pub use mask::Mask;
 pub use method::{Method, MethodConfig};
 pub use plane::{Plane, StoredValues};
-pub use rejection::{Reason, Rejection};
+pub use rejection::{Reason, Refusal, Rejection};
 pub use slice::{SeriesKey, Slice};
 pub use uid::{InstanceUid, SeriesUid, StudyUid};
 

@@ -93,6 +93,33 @@ impl Rejection {
     }
 }
 
+/// A refusal of an input that the caller names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The fixed word.
+    pub reason: Reason,
+    /// What exactly, for people: one line.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// Characters of a detail at most.
+    const LONGEST: usize = 300;
+
+    /// A refusal; control characters and line ends in `detail` become blanks.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl AsRef<str>) -> Self {
+        let line = detail.as_ref().chars().take(Self::LONGEST);
+        Self { reason, detail: line.map(|c| if c.is_control() { ' ' } else { c }).collect() }
+    }
+
+    /// The refusal of `input`.
+    #[must_use]
+    pub fn of(self, input: impl Into<String>) -> Rejection {
+        Rejection::new(input, self.reason, self.detail)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
