@@ -73,9 +73,22 @@ pub(crate) fn download<T: CubeElement>(
     kernel: &'static str,
     handle: Handle,
 ) -> Result<Vec<T>, KernelError> {
+    let mut values = Vec::new();
+    append(client, kernel, handle, &mut values)?;
+    Ok(values)
+}
+
+/// Waits for the device and copies an array to the end of `values`.
+pub(crate) fn append<T: CubeElement>(
+    client: &Client,
+    kernel: &'static str,
+    handle: Handle,
+    values: &mut Vec<T>,
+) -> Result<(), KernelError> {
     let bytes =
         client.read_one(handle).map_err(|error| KernelError::Device { kernel, reason: format!("{error:?}") })?;
-    Ok(T::from_bytes(&bytes).to_vec())
+    values.extend_from_slice(T::from_bytes(&bytes));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use cubecl::server::Handle;
 
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{Spread, check, download, spread, upload};
+use crate::launch::{Spread, append, check, spread, upload};
 use crate::resize::{Areas, covered, share};
 use crate::units::{Rescale, Stored, Window};
 
@@ -107,7 +107,7 @@ pub fn window(
             Stored::Signed(_) => launch::<i16>(client, arguments),
             Stored::Unsigned(_) => launch::<u16>(client, arguments),
         };
-        result.append(&mut download(client, KERNEL, output)?);
+        append(client, KERNEL, output, &mut result)?;
     }
     Ok(result)
 }
