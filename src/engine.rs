@@ -13,7 +13,8 @@ use operators::dicom::Instance;
 use operators::plumbing::{self, Waker};
 use operators::publish::Publication;
 use operators::record::{Change, Rejection, Tick};
-use timely::dataflow::operators::{Inspect, Probe};
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::ProbeHandle;
 
 /// Changes under way at most; more wait at the door.
@@ -80,11 +81,11 @@ impl Engine {
                     let graph = hemorrhage(changes, &stages);
                     let (published, rejected) = (output.clone(), output.clone());
                     // Sending fails only when nobody listens any more.
-                    let publications = graph.publications.inspect(move |publication| {
-                        published.send(Output::Published(publication.clone())).ok();
+                    let publications = graph.publications.map(move |publication| {
+                        published.send(Output::Published(publication)).ok();
                     });
                     publications.probe_with(&probe);
-                    let rejections = graph.rejections.inspect(move |(rejection, _, diff)| {
+                    let rejections = graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
                         rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
                     });
                     rejections.probe_with(&probe);
@@ -119,6 +120,8 @@ impl Engine {
     /// Returns an error if the graph has failed.
     pub fn arrive(&mut self, instance: &Instance) -> anyhow::Result<Tick> {
         for frame in &instance.frames {
+            // Held until the graph has taken the arrival in.
+            self.stages.pixels.hold(frame.slice.digest, 1, self.next);
             self.stages.pixels.put(frame.slice.digest, Arc::new(frame.pixels.clone()));
         }
         let slices = instance.frames.iter().map(|frame| frame.slice.clone()).collect();
@@ -139,6 +142,12 @@ impl Engine {
             self.wait_for(oldest)?;
         }
         Ok(tick)
+    }
+
+    /// The tick that the next change will have.
+    #[must_use]
+    pub fn next_tick(&self) -> Tick {
+        self.next
     }
 
     /// Waits until all that was sent has had its effect on the outputs.

@@ -26,7 +26,7 @@ pub fn hemorrhage<'scope>(changes: Collection<'scope, Change>, stages: &Stages) 
     let completed = changes.clone().flat_map(Change::completion).map(|key| (key, Fact::Completed));
 
     let (slices, undecodable) = scope.region_named("Receive", |receive| {
-        let slices = changes.enter_region(receive).instances();
+        let slices = changes.enter_region(receive).instances(stages.pixels.clone());
         let (slices, undecodable) = slices.decode(stages.decode.clone());
         (slices.leave_region(scope), undecodable.leave_region(scope))
     });

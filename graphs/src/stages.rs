@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kernels::executor::{Executor, Fault, Limits};
-use kernels::{Client, Device, DeviceError};
+use kernels::{Device, DeviceError};
 use operators::classify::ClassifyTask;
-use operators::decode::{DecodeTask, Decoded, Pixels, decode};
+use operators::decode::{DecodeTask, Decoded, decode};
+use operators::dicom::Pixels;
 use operators::encode::{EncodeError, EncodeTask, Encoding, encode};
-use operators::event::{StageRan, Telemetry};
+use operators::event::{Metrics, StageRan, Telemetry};
 use operators::fuse::{FuseTask, FusedMap, fuse};
 use operators::model::{Model, ModelError};
 use operators::plumbing::Stage;
@@ -18,6 +19,7 @@ use operators::record::{Digest, Mask, Method, MethodConfig, Plane, Tick};
 use operators::refine::{RefineTask, consistent, refine};
 use operators::segment::{SegmentError, SegmentTask, segment};
 use operators::store::Shelf;
+use prometheus::Registry;
 
 /// Everything that a graph needs beside its inputs. One for all workers of a process.
 #[derive(Clone)]
@@ -51,6 +53,9 @@ pub enum StageError {
     /// The model failed.
     #[error("the model failed")]
     Model(#[from] ModelError),
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
     /// A kernel failed.
     #[error("a kernel failed")]
     Kernel(#[from] kernels::KernelError),
@@ -60,6 +65,9 @@ pub enum StageError {
     /// Segmentation failed.
     #[error("segmentation failed")]
     Segment(#[from] SegmentError),
+    /// The stages were made to look at a graph, not to run it.
+    #[error("these stages do no work")]
+    Outline,
     /// A block that a task needs is not on its shelf: a broken promise of the graph.
     #[error("the {kind} {name} is not on its shelf")]
     Missing {
@@ -148,7 +156,7 @@ impl Stages {
             let pixels = pixels.clone();
             move |tasks: Vec<DecodeTask>| {
                 let received: Result<Vec<_>, _> = tasks.iter().map(|task| take(&pixels, &task.slice, "pixels")).collect();
-                Ok(received?.iter().map(|pixels| decode(pixels).map(Arc::new)).collect())
+                Ok(received?.iter().map(|pixels| decode(pixels)).collect())
             }
         })?;
         let planes = decode.shelf.clone();
@@ -192,7 +200,8 @@ impl Stages {
                     let name = &near.name;
                     let slice = near.slice().ok_or(StageError::Missing { kind: "slice", name: *name })?;
                     let (plane, fused) = (plane(&planes, &slice.digest)?, take(&fused, name, "fused map")?);
-                    Ok(refine(&client, &plane, slice.geometry.spacing_mm(), &fused, map, &config)?)
+                    let spacing_mm = slice.geometry.spacing_mm();
+                    Ok(refine(&client, &plane, spacing_mm, &fused.0, map, config.cam_threshold, &config.refine)?)
                 };
                 tasks.iter().map(refined).collect()
             }
@@ -224,10 +233,32 @@ impl Stages {
         Ok(Self { method, pixels, decode, encode, classify, fuse, refine, reconcile, segment })
     }
 
+    /// Stages that do no work: enough to install a graph and look at it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError`] if a thread cannot be started.
+    pub fn outline() -> Result<Self, StageError> {
+        let telemetry = Telemetry::new(Metrics::register(&Registry::new())?);
+        let starter = Starter { fault: Fault::default(), telemetry };
+        Ok(Self {
+            method: Method::new(Digest::of(b"outline"), MethodConfig::default())?,
+            pixels: Shelf::default(),
+            decode: starter.stage("Decode", |_| Err(StageError::Outline))?,
+            encode: starter.stage("Encode", |_| Err(StageError::Outline))?,
+            classify: starter.stage("Classify", |_| Err(StageError::Outline))?,
+            fuse: starter.stage("Fuse", |_| Err(StageError::Outline))?,
+            refine: starter.stage("Refine", |_| Err(StageError::Outline))?,
+            reconcile: starter.stage("Reconcile", |_| Err(StageError::Outline))?,
+            segment: starter.stage("Segment", |_| Err(StageError::Outline))?,
+        })
+    }
+
     /// The shelves that publications are made of.
     #[must_use]
     pub fn shelves(&self) -> Shelves {
         Shelves {
+            pixels: self.pixels.clone(),
             planes: self.decode.shelf.clone(),
             encodings: self.encode.shelf.clone(),
             logits: self.classify.shelf.clone(),

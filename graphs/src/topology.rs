@@ -3,15 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use timely::dataflow::operators::probe::Handle;
+use operators::record::Tick;
+use timely::dataflow::Scope;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
-use timely::worker::Worker;
 
-/// The names of the operators of what `build` installs, a line each, indented by region.
-pub fn tree(build: impl FnOnce(&mut Worker) -> Handle<u64> + Send + Sync + 'static) -> String {
-    let _ = build;
-    String::new()
+/// The names of the operators that `build` installs, a line each, indented by region.
+pub fn tree(build: impl for<'scope> Fn(Scope<'scope, Tick>) + Send + Sync + 'static) -> String {
+    let names: Arc<Mutex<BTreeMap<Vec<usize>, String>>> = Arc::default();
+    timely::execute_directly({
+        let names = Arc::clone(&names);
+        move |worker| {
+            if let Some(mut register) = worker.log_register() {
+                register.insert::<TimelyEventBuilder, _>("timely", move |_time, events| {
+                    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (_, event) in events.iter().flat_map(|events| events.iter()) {
+                        if let TimelyEvent::Operates(operator) = event {
+                            names.insert(operator.addr.clone(), operator.name.clone());
+                        }
+                    }
+                });
+            }
+            worker.dataflow::<Tick, _, _>(|scope| build(scope));
+            while worker.step() {}
+            if let Some(mut register) = worker.log_register() {
+                register.flush();
+            }
+        }
+    });
+    let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    names.iter().map(|(address, name)| format!("{:1$}{name}\n", "", 2 * (address.len() - 1))).collect()
 }
-
-#[allow(dead_code)]
-fn unused(_: BTreeMap<u8, u8>, _: Arc<Mutex<u8>>, _: PoisonError<u8>, _: TimelyEvent, _: TimelyEventBuilder) {}

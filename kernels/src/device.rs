@@ -47,7 +47,7 @@ impl Device {
     pub fn client(self) -> Result<Client, DeviceError> {
         match self {
             #[cfg(feature = "cpu")]
-            Self::Cpu => Ok(cubecl::Device::Cpu(cubecl::cpu::CpuDevice::default()).client()),
+            Self::Cpu => Ok(cubecl::Device::Cpu(cubecl::cpu::CpuDevice).client()),
             #[cfg(not(feature = "cpu"))]
             Self::Cpu => Err(DeviceError::NotBuilt { device: self, feature: "cpu" }),
             #[cfg(feature = "cuda")]

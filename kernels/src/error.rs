@@ -24,6 +24,16 @@ pub enum KernelError {
         /// The elements of the result.
         len: usize,
     },
+    /// An element has no meaning.
+    #[error("{kernel}: element {index} of {array} has no meaning here")]
+    Meaningless {
+        /// The kernel.
+        kernel: &'static str,
+        /// The array.
+        array: &'static str,
+        /// The element.
+        index: usize,
+    },
     /// The device failed.
     #[error("{kernel}: the device failed: {reason}")]
     Device {

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use differential_dataflow::{AsCollection, Hashable};
 
+use crate::dicom::Pixels;
 use crate::plumbing::{self, Collection};
-use crate::record::{Change, InstanceUid, SeriesKey, Slice};
+use crate::record::{Change, InstanceUid, SeriesKey, Slice, Tick};
+use crate::store::Shelf;
 
 /// The instances present, by series.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,16 @@ impl Present {
     }
 }
 
+/// Hands the pixels of a change from their sender to the slices that are present: each slice holds its own.
+fn hand_over(pixels: &Shelf<Pixels>, sent: &[Slice], applied: &[((SeriesKey, Slice), isize)], tick: Tick) {
+    for ((_, slice), diff) in applied {
+        pixels.hold(slice.digest, *diff, tick);
+    }
+    for slice in sent {
+        pixels.hold(slice.digest, -1, tick);
+    }
+}
+
 fn route(change: &Change) -> u64 {
     match change {
         Change::Arrived { key, .. } | Change::Withdrawn { key, .. } | Change::Completed { key } => key.hashed(),
@@ -47,17 +59,24 @@ fn route(change: &Change) -> u64 {
 /// Extension trait for collections of changes.
 pub trait Instances<'scope> {
     /// Maintains the slices present. Brings each change to the worker of its series and applies it once its tick is
-    /// complete; holds the identities present, nothing else.
-    fn instances(self) -> Collection<'scope, (SeriesKey, Slice)>;
+    /// complete; holds the identities present, and their `pixels`. The sender of an arrival holds its pixels once, until
+    /// it is applied.
+    fn instances(self, pixels: Shelf<Pixels>) -> Collection<'scope, (SeriesKey, Slice)>;
 }
 
 impl<'scope> Instances<'scope> for Collection<'scope, Change> {
-    fn instances(self) -> Collection<'scope, (SeriesKey, Slice)> {
+    fn instances(self, pixels: Shelf<Pixels>) -> Collection<'scope, (SeriesKey, Slice)> {
         let mut present = Present::default();
         plumbing::settle(self, "Instances", route, move |tick, mut changes| {
             changes.sort();
-            let applied = changes.into_iter().flat_map(|(change, _)| present.apply(change));
-            applied.map(|(slice, diff)| (slice, tick, diff)).collect()
+            let mut updates = Vec::new();
+            for (change, _) in changes {
+                let sent = change.slices().to_vec();
+                let applied = present.apply(change);
+                hand_over(&pixels, &sent, &applied, tick);
+                updates.extend(applied.into_iter().map(|(slice, diff)| (slice, tick, diff)));
+            }
+            updates
         })
         .as_collection()
     }

@@ -13,6 +13,8 @@ use timely::dataflow::StreamVec;
 
 use crate::classify::{self, Call};
 use crate::completeness::Status;
+use crate::decode::Decoded;
+use crate::dicom::{Header, Pixels};
 use crate::encode::Encoding;
 use crate::plumbing::{self, Collection, Task};
 use crate::reconcile::ReconcileTask;
@@ -54,7 +56,9 @@ pub struct PublishedSlice {
     /// The probability from this slice alone.
     pub single_probability: f32,
     /// The pixels.
-    pub plane: Option<Arc<Plane>>,
+    pub plane: Arc<Plane>,
+    /// What result objects inherit; `None` if the input was no DICOM.
+    pub header: Option<Arc<Header>>,
     /// The refined activation map, if the slice passes the gate.
     pub pseudo_mask: Option<Arc<Mask>>,
     /// The segmenter's answer, if the slice passes the gate.
@@ -64,8 +68,10 @@ pub struct PublishedSlice {
 /// Where the blocks stand that a publication is made of.
 #[derive(Clone)]
 pub struct Shelves {
+    /// What was received, by slice digest.
+    pub pixels: Shelf<Pixels>,
     /// Planes by slice digest.
-    pub planes: Shelf<Plane>,
+    pub planes: Shelf<Decoded>,
     /// Encodings by name.
     pub encodings: Shelf<Encoding>,
     /// Logits by window.
@@ -86,7 +92,8 @@ impl Shelves {
         Some(PublishedSlice {
             probability: classify::probability(&call.plan, &self.logits)?,
             single_probability: encoding.probability,
-            plane: self.planes.get(&slice.digest),
+            plane: self.planes.get(&slice.digest)?.as_ref().as_ref().ok().cloned()?,
+            header: self.pixels.get(&slice.digest)?.header.clone(),
             pseudo_mask,
             mask,
             slice,

@@ -26,7 +26,8 @@ pub enum SegmentError {
     Kernel(#[from] KernelError),
 }
 
-/// Segments planes, each with its pixel spacing (between rows, between columns, mm), in one batch.
+/// Segments planes, each with its pixel spacing (between rows, between columns, mm), in one batch. A model without a
+/// trained segmenter gives empty masks.
 ///
 /// # Errors
 ///
@@ -36,6 +37,9 @@ pub fn segment(
     client: &Client,
     planes: &[(Arc<Plane>, [f64; 2])],
 ) -> Result<Vec<Mask>, SegmentError> {
+    if !model.card().segmenter {
+        return Ok(planes.iter().map(|(plane, _)| Mask { voxels: vec![0; plane.rows * plane.columns] }).collect());
+    }
     let size = [model.card().input_size; 2];
     let mut images = Vec::with_capacity(planes.len() * size[0] * size[1]);
     for (plane, _) in planes {
@@ -68,6 +72,15 @@ impl SegmentTask {
         let slice = &call.plan.slice;
         let name = Digest::builder("mask").digest(&method.digest).digest(&slice.digest).finish();
         call.positive.then_some(Self { name, slice: slice.digest, spacing_nm: slice.geometry.spacing_nm })
+    }
+}
+
+impl SegmentTask {
+    /// Pixel spacing, between rows, then between columns.
+    #[must_use]
+    #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "nanometers stay below 2^53")]
+    pub fn spacing_mm(&self) -> [f64; 2] {
+        self.spacing_nm.map(|nm| nm as f64 / 1e6)
     }
 }
 

@@ -11,11 +11,13 @@ mod instance;
 pub(crate) mod jpeg12;
 mod kernel;
 pub(crate) mod layout;
+pub(crate) mod object;
 mod outline;
 mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
+pub mod seg;
 pub(crate) mod rle;
 
 pub use header::{Header, REPEATED};

@@ -3,6 +3,8 @@
 //! A [`Telemetry`] is a cheap clone handed into the graph; there is no global registry. Labels are enums and configured
 //! names, never an identifier, a path or an error's text.
 
+use std::sync::Arc;
+
 mod ingest;
 mod metrics;
 mod result;
@@ -12,8 +14,6 @@ pub use ingest::{InstanceRejected, SlicesReceived};
 pub use metrics::Metrics;
 pub use result::ResultPublished;
 pub use stage::{StageAsked, StageRan};
-
-use std::sync::Arc;
 
 /// A fact that metrics count.
 pub trait Event {

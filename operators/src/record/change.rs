@@ -33,6 +33,12 @@ pub enum Change {
 }
 
 impl Change {
+    /// The slices that arrive with the change.
+    #[must_use]
+    pub fn slices(&self) -> &[Slice] {
+        if let Self::Arrived { slices, .. } = self { slices } else { &[] }
+    }
+
     /// The refused input, if the change is one.
     #[must_use]
     pub fn refusal(self) -> Option<Rejection> {

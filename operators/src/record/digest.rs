@@ -26,6 +26,20 @@ impl Digest {
         DigestBuilder(Sha256::new()).bytes(kind.as_bytes())
     }
 
+    /// The digest whose hexadecimal form is `text`, or `None` if it is none.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 2 * bytes.len() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| !pair.starts_with('+'))?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -87,6 +101,15 @@ mod tests {
             Digest::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn reads_what_it_prints_and_nothing_else() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+        for text in ["", "ba78", &"+a".repeat(32), &"zz".repeat(32), &"a".repeat(65)] {
+            assert_eq!(Digest::from_hex(text), None, "{text}");
+        }
     }
 
     #[test]

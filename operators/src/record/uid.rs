@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
+
 macro_rules! uid {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -19,6 +21,12 @@ macro_rules! uid {
             pub fn new(text: &str) -> Option<Self> {
                 let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
                 (!text.is_empty()).then(|| Self(text.into()))
+            }
+
+            /// The identifier that a digest stands for, a UUID below `2.25` (PS3.5 annex B.2).
+            #[must_use]
+            pub fn derived(digest: &Digest) -> Self {
+                Self(crate::dicom::object::derived(digest).into())
             }
 
             /// The identifier as text.

@@ -1,0 +1,40 @@
+# make demo    everything from nothing to a result: prepare, build, stream synthetic studies, show what came out
+# make test    everything from nothing to a verdict: prepare, build, run every check
+#
+# One profile (release) and one feature set, so that the dependencies are built once.
+
+CARGO ?= cargo
+CARGO_FLAGS = --release --locked
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+.PHONY: demo test setup build format lint unit docs bench clean
+
+demo: build
+	target/release/hemoflow demo --out demo-out
+
+test: setup format unit lint docs bench
+
+setup:
+	@scripts/setup
+
+build: setup
+	$(CARGO) build $(CARGO_FLAGS)
+
+format:
+	$(CARGO) fmt --all --check
+
+unit: setup
+	$(CARGO) test $(CARGO_FLAGS) --workspace
+
+lint: setup
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+docs: setup
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
+
+bench: setup
+	$(CARGO) bench --locked --bench kernels -- --quick
+
+clean:
+	$(CARGO) clean
+	rm -rf demo-out

@@ -1,0 +1,294 @@
+//! Class activation maps: class weights over features, then upsampling, normalization and threshold.
+//!
+//! | | shape | unit |
+//! |---|---|---|
+//! | `features` | `[slices, channels, rows, columns]` | activation of the encoder |
+//! | `weights` | `[channels]` | logit per mean activation |
+//! | [`activation`] | `[slices, rows, columns]` | activation, not negative |
+//! | [`normalized`] | `[slices, rows, columns]` of the size asked for | share of the slice's range, in `[0, 1]` |
+//! | [`region`], [`cam`] | the same | 1 where the share exceeds the threshold, else 0 |
+//!
+//! A map is `ReLU(sum_k w_k A_k)`. With global average pooling and a linear layer the gradient of the logit is
+//! `w_k / (rows * columns)` everywhere, so that Grad-CAM is the same map up to a factor, which normalization removes.
+//! The range is that of the *upsampled* map, of each slice for itself; a slice whose range is below 1e-6 has an empty
+//! region. The upsampled map is never stored unless it is the result: maps are widened to the columns asked for, which
+//! is a small array, and two passes interpolate between its rows, whole vectors at a time: one finds the range, one
+//! uses it.
+//!
+//! A sum that is NaN counts as no activation, an infinite one as the largest finite number. Given maps count as zero
+//! where they are not finite; differences between their values must be finite.
+//!
+//! Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2; Selvaraju et
+//! al., Grad-CAM, ICCV 2017, section 3.1, for the equality.
+
+mod reference;
+mod upsample;
+mod weigh;
+
+use crate::device::Client;
+use crate::error::KernelError;
+use crate::launch::{check, download, upload, upload_finite};
+
+pub use reference::{activation_reference, normalized_reference, reference, region_reference};
+
+use upsample::{Maps, region_on, shares_on};
+use weigh::activation_on;
+
+const KERNEL: &str = "cam";
+
+/// Ranges below this are noise: the map is constant.
+const LEAST_RANGE: f32 = 1e-6;
+
+/// Weighs the features of slices to one map each, negative sums cut to zero.
+///
+/// # Errors
+///
+/// Returns [`KernelError`] if an array has not the length of its shape, if the features are too many for one launch,
+/// or if the device fails.
+pub fn activation(
+    client: &Client,
+    features: &[f32],
+    shape: [usize; 4],
+    weights: &[f32],
+) -> Result<Vec<f32>, KernelError> {
+    let [slices, channels, rows, columns] = shape;
+    check_features(features, shape, weights)?;
+    if slices * rows * columns == 0 || channels == 0 {
+        return Ok(vec![0.0; slices * rows * columns]);
+    }
+    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
+    download(client, KERNEL, maps)
+}
+
+/// Upsamples maps bilinearly to `size` and spreads each over `[0, 1]`.
+///
+/// # Errors
+///
+/// Returns [`KernelError`] if `maps` has not the length of `shape`, if the result is too large for one launch, or if
+/// the device fails.
+pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
+    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
+    let shares = shares_on(client, &maps)?;
+    download(client, KERNEL, shares)
+}
+
+/// The cells of the normalized maps above `threshold`, as 1; all others are 0.
+///
+/// # Errors
+///
+/// As [`normalized`].
+pub fn region(
+    client: &Client,
+    maps: &[f32],
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Vec<u8>, KernelError> {
+    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
+    let region = region_on(client, &maps, threshold)?;
+    download(client, KERNEL, region)
+}
+
+/// From features to regions: [`activation`], then [`region`], the maps left on the device.
+///
+/// # Errors
+///
+/// As [`activation`] and [`region`].
+///
+/// # Examples
+///
+/// ```
+/// use kernels::{Device, cam};
+///
+/// let client = Device::Cpu.client()?;
+/// // One slice of two channels; the second speaks against a bleed.
+/// let features = [0.0, 1.0, 2.0, 9.0, 0.0, 0.0, 0.0, 8.0];
+/// let region = cam::cam(&client, &features, [1, 2, 2, 2], &[1.0, -1.0], [2, 2], 0.7)?;
+/// assert_eq!(region, [0, 0, 1, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn cam(
+    client: &Client,
+    features: &[f32],
+    shape: [usize; 4],
+    weights: &[f32],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Vec<u8>, KernelError> {
+    let [slices, channels, rows, columns] = shape;
+    check_features(features, shape, weights)?;
+    if slices * rows * columns == 0 || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    if channels == 0 {
+        // Without features every map is constant.
+        return Ok(vec![0; slices * size[0] * size[1]]);
+    }
+    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
+    let maps = Maps::new(client, &maps, [slices, rows, columns], size)?;
+    let region = region_on(client, &maps, threshold)?;
+    download(client, KERNEL, region)
+}
+
+fn check_features(features: &[f32], shape: [usize; 4], weights: &[f32]) -> Result<(), KernelError> {
+    check(KERNEL, "features", features.len(), shape.iter().product())?;
+    check(KERNEL, "weights", weights.len(), shape[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compare::{assert_close, client};
+
+    fn size() -> impl Strategy<Value = usize> {
+        prop_oneof![Just(1_usize), Just(2), Just(7), Just(8), Just(16), 1_usize..24]
+    }
+
+    fn large() -> impl Strategy<Value = usize> {
+        prop_oneof![Just(1_usize), Just(31), Just(64), Just(256), Just(257), 1_usize..80]
+    }
+
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            12 => -10.0_f32..10.0,
+            1 => Just(f32::NAN),
+            1 => Just(f32::INFINITY),
+            1 => Just(f32::NEG_INFINITY),
+        ]
+    }
+
+    fn filled(seed: &[f32], len: usize) -> Vec<f32> {
+        seed.iter().copied().cycle().take(len).collect()
+    }
+
+    /// Cells that differ where the share is not within rounding of the threshold.
+    fn misplaced(actual: &[u8], shares: &[f32], threshold: f32) -> usize {
+        let wrong =
+            |(cell, share): (&u8, &f32)| (share - threshold).abs() > 1e-4 && *cell != u8::from(*share > threshold);
+        actual.iter().zip(shares).filter(|pair| wrong(*pair)).count()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn equals_its_references(
+            slices in 1_usize..4,
+            channels in prop_oneof![Just(1_usize), Just(13), 1_usize..70],
+            map in [size(), size()],
+            to in [large(), large()],
+            seed in vec(value(), 97),
+            weights in vec(value(), 61),
+            threshold in 0.1_f32..0.9,
+        ) {
+            let client = client();
+            let shape = [slices, channels, map[0], map[1]];
+            let features = filled(&seed, shape.iter().product());
+            let weights = filled(&weights, channels);
+            let maps = activation(&client, &features, shape, &weights).expect("maps");
+            let expected = activation_reference(&features, shape, &weights);
+            let planes = [slices, map[0], map[1]];
+            // Sums of up to 70 products of 100 each, in the same order; products may be fused. Infinite sums are equal.
+            assert_close(planes, &maps, &expected, 70.0 * 100.0 * f32::EPSILON * 4.0);
+
+            // Differences of finite maps are finite.
+            let bounded: Vec<f32> = seed.iter().map(|v| if v.is_nan() { *v } else { v.clamp(-1e4, 1e4) }).collect();
+            let maps = filled(&bounded, planes.iter().product());
+            let shares = normalized(&client, &maps, planes, to).expect("shares");
+            let expected = normalized_reference(&maps, planes, to);
+            // One rounding of an interpolated value over the range; ranges here are 0 or far above rounding.
+            assert_close([slices, to[0], to[1]], &shares, &expected, 1e-4);
+            prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+
+            let cells = region(&client, &maps, planes, to, threshold).expect("a region");
+            prop_assert_eq!(misplaced(&cells, &expected, threshold), 0);
+        }
+
+        #[test]
+        fn the_chain_is_its_parts(seed in vec(-10.0_f32..10.0, 97), to in [large(), large()], threshold in 0.1_f32..0.9) {
+            let client = client();
+            let shape = [2, 24, 8, 8];
+            let features = filled(&seed, shape.iter().product());
+            let weights = filled(&seed[3..], 24);
+            let whole = cam(&client, &features, shape, &weights, to, threshold).expect("a region");
+            let maps = activation(&client, &features, shape, &weights).expect("maps");
+            prop_assert_eq!(&whole, &region(&client, &maps, [2, 8, 8], to, threshold).expect("a region"));
+            let expected = normalized_reference(&activation_reference(&features, shape, &weights), [2, 8, 8], to);
+            prop_assert_eq!(misplaced(&whole, &expected, threshold), 0);
+        }
+
+        #[test]
+        fn scales_with_its_weights_and_keeps_its_region(
+            seed in vec(-10.0_f32..10.0, 97),
+            weights in vec(-1.0_f32..1.0, 24),
+            power in -3_i32..12,
+        ) {
+            let client = client();
+            let shape = [2, 24, 6, 7];
+            let features = filled(&seed, shape.iter().product());
+            // Powers of two scale without rounding.
+            let factor = 2.0_f32.powi(power);
+            let scaled: Vec<f32> = weights.iter().map(|weight| weight * factor).collect();
+            let maps = activation(&client, &features, shape, &weights).expect("maps");
+            let twice: Vec<f32> = maps.iter().map(|value| value * factor).collect();
+            prop_assert_eq!(activation(&client, &features, shape, &scaled).expect("maps"), twice);
+            let region = |weights: &[f32]| cam(&client, &features, shape, weights, [40, 41], 0.7).expect("a region");
+            let region_of_scaled = region(&scaled);
+            prop_assert_eq!(region(&weights), region_of_scaled);
+        }
+
+        #[test]
+        fn a_constant_map_has_an_empty_region(value in value(), to in [large(), large()]) {
+            let maps = vec![value; 2 * 5 * 7];
+            let cells = region(&client(), &maps, [2, 5, 7], to, 0.0).expect("a region");
+            prop_assert_eq!(cells, vec![0; 2 * to[0] * to[1]]);
+        }
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp, reason = "the law is equality")]
+    fn nan_is_no_activation() {
+        let features = [f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY];
+        let maps = activation(&client(), &features, [1, 1, 2, 2], &[1.0]).expect("maps");
+        assert_eq!(maps, [0.0, 1.0, f32::MAX, 0.0]);
+        let maps = activation(&client(), &[1.0; 4], [1, 1, 2, 2], &[f32::NAN]).expect("maps");
+        assert_eq!(maps, [0.0; 4]);
+    }
+
+    #[test]
+    fn each_slice_is_normalized_for_itself() {
+        let maps = [0.0, 1.0, 10.0, 30.0];
+        let shares = normalized(&client(), &maps, [2, 1, 2], [1, 2]).expect("shares");
+        assert_close([2, 1, 2], &shares, &[0.0, 1.0, 0.0, 1.0], 0.0);
+    }
+
+    #[test]
+    fn refuses_lengths_that_are_not_the_shape() {
+        let client = client();
+        assert!(activation(&client, &[0.0; 7], [1, 2, 2, 2], &[0.0; 2]).is_err());
+        assert!(activation(&client, &[0.0; 8], [1, 2, 2, 2], &[0.0; 3]).is_err());
+        assert!(normalized(&client, &[0.0; 3], [1, 2, 2], [4, 4]).is_err());
+        assert!(region(&client, &[0.0; 5], [1, 2, 2], [4, 4], 0.5).is_err());
+        assert!(cam(&client, &[0.0; 7], [1, 2, 2, 2], &[0.0; 2], [4, 4], 0.5).is_err());
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        let client = client();
+        assert!(activation(&client, &[], [0, 2, 2, 2], &[0.0; 2]).expect("maps").is_empty());
+        assert_close([1, 2, 2], &activation(&client, &[], [1, 0, 2, 2], &[]).expect("maps"), &[0.0; 4], 0.0);
+        assert!(normalized(&client, &[0.0; 4], [1, 2, 2], [0, 4]).expect("shares").is_empty());
+        assert_eq!(cam(&client, &[], [1, 0, 2, 2], &[], [2, 1], 0.5).expect("a region"), [0, 0]);
+    }
+}

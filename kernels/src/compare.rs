@@ -1,0 +1,35 @@
+//! Comparing a kernel with its reference, for tests: a difference is told with its place.
+
+use crate::device::{Client, Device};
+
+/// The device that tests run on: the GPU where the build has one, else the processor.
+pub(crate) fn client() -> Client {
+    let device = if cfg!(feature = "cuda") { Device::Cuda(0) } else { Device::Cpu };
+    device.client().expect("a device for tests")
+}
+
+/// Fails unless all values agree within `tolerance`, and says where they do not: positions are `[depth, row, column]`
+/// of arrays of this shape.
+pub(crate) fn assert_close(shape: [usize; 3], actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len(), "lengths");
+    assert_eq!(actual.len(), shape.iter().product::<usize>(), "the length and the shape");
+    let differ = |(a, e): &(f32, f32)| (a - e).is_nan() || (a - e).abs() > tolerance;
+    let pairs: Vec<(f32, f32)> = actual.iter().copied().zip(expected.iter().copied()).collect();
+    let wrong: Vec<usize> = (0..pairs.len()).filter(|index| differ(&pairs[*index])).collect();
+    if wrong.is_empty() {
+        return;
+    }
+    let distances = pairs.iter().map(|(a, e)| f64::from((a - e).abs()));
+    let largest = distances.clone().fold(0.0, f64::max);
+    let mean = distances.sum::<f64>() / pairs.len() as f64;
+    let first: Vec<String> = wrong
+        .iter()
+        .take(8)
+        .map(|index| {
+            let [plane, row] = [shape[1] * shape[2], shape[2]];
+            let place = [index / plane, index % plane / row, index % row];
+            format!("{place:?} {} for {}", pairs[*index].0, pairs[*index].1)
+        })
+        .collect();
+    panic!("{} of {} differ, largest {largest}, mean {mean}: {}", wrong.len(), pairs.len(), first.join(", "));
+}

@@ -1,0 +1,181 @@
+//! Resampling of a plane: where an output cell lies in the input, and how much of each input pixel it takes.
+//!
+//! | | shape | unit |
+//! |---|---|---|
+//! | `values` | `[rows, columns]`, row major | any |
+//! | result | `[rows, columns]` of the new size | the same |
+//!
+//! Pixels are areas: pixel `i` covers `[i, i + 1)` and has its centre at `i + 0.5`, so two grids of one plane share
+//! their borders, not their first centres. Positions are fractions of integers and are rounded once, when they become
+//! weights. This module does not filter: [`bilinear`] to a smaller size skips pixels.
+
+/// One axis of a bilinear resampling: between which inputs each output lies.
+pub(crate) struct Linear {
+    /// The input at or before each output.
+    pub(crate) low: Vec<u32>,
+    /// How far each output lies on the way to the next input, in `[0, 1)`.
+    pub(crate) fraction: Vec<f32>,
+}
+
+impl Linear {
+    /// The axis from `from` inputs, at least one, to `to` outputs.
+    pub(crate) fn new(from: usize, to: usize) -> Self {
+        let (low, fraction) = (0..to).map(|index| position(index, from, to)).map(|(low, f)| (low as u32, f)).unzip();
+        Self { low, fraction }
+    }
+}
+
+/// Where the centre of output `index` lies between the centres of inputs, the edges clamped.
+fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
+    // (index + 0.5) * from / to - 0.5 over the common denominator 2 * to.
+    let numerator = ((2 * index + 1) * from).saturating_sub(to);
+    let (low, rest) = (numerator / (2 * to), numerator % (2 * to));
+    if low + 1 < from { (low, (rest as f64 / (2 * to) as f64) as f32) } else { (from - 1, 0.0) }
+}
+
+/// Resamples a plane bilinearly: half-pixel centres, edges clamped. Empty if either size is.
+///
+/// `values` has `from[0] * from[1]` elements. A value that is not finite spreads to the cells that touch it.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(kernels::resize::bilinear(&[0.0, 1.0], [1, 2], [1, 4]), [0.0, 0.25, 0.75, 1.0]);
+/// ```
+#[must_use]
+pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    debug_assert_eq!(values.len(), from[0] * from[1], "the length and the shape");
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
+    let mut result = Vec::with_capacity(to[0] * to[1]);
+    for row in 0..to[0] {
+        let (low, fraction) = position(row, from[0], to[0]);
+        let above = &values[low * from[1]..][..from[1]];
+        let below = &values[(low + 1).min(from[0] - 1) * from[1]..][..from[1]];
+        for &(left, across) in &columns {
+            let right = (left + 1).min(from[1] - 1);
+            let upper = lerp(above[left], above[right], across);
+            let lower = lerp(below[left], below[right], across);
+            result.push(lerp(upper, lower, fraction));
+        }
+    }
+    result
+}
+
+/// A value on the way from `a` to `b`; exactly `a` where they are equal.
+pub(crate) fn lerp(a: f32, b: f32, fraction: f32) -> f32 {
+    a + fraction * (b - a)
+}
+
+/// One axis of an area average: which inputs each output covers, and by how much.
+pub(crate) struct Areas {
+    /// Inputs that an output covers at most.
+    pub(crate) taps: usize,
+    /// The first of `taps` inputs of each output.
+    pub(crate) first: Vec<u32>,
+    /// The weight of each of them, `[outputs, taps]`; some are zero.
+    pub(crate) weights: Vec<f32>,
+}
+
+impl Areas {
+    /// The axis from `from` inputs, at least one, to `to` outputs.
+    pub(crate) fn new(from: usize, to: usize) -> Self {
+        let taps = (0..to).map(|index| covered(index, from, to)).map(|(first, end)| end - first).max().unwrap_or(0);
+        let first: Vec<usize> = (0..to).map(|index| covered(index, from, to).0.min(from - taps)).collect();
+        let weight = |index: usize, tap: usize| share(index, first[index] + tap, from, to);
+        let weights = (0..to).flat_map(|index| (0..taps).map(move |tap| (index, tap)));
+        Self {
+            taps,
+            weights: weights.map(|(index, tap)| weight(index, tap)).collect(),
+            first: first.iter().map(|pixel| *pixel as u32).collect(),
+        }
+    }
+}
+
+/// The inputs that output `index` touches, the second bound excluded.
+pub(crate) fn covered(index: usize, from: usize, to: usize) -> (usize, usize) {
+    (index * from / to, ((index + 1) * from).div_ceil(to))
+}
+
+/// The part of output `index` that lies in input `pixel`: in `[0, 1]`, and 1 over all pixels.
+pub(crate) fn share(index: usize, pixel: usize, from: usize, to: usize) -> f32 {
+    // In units of 1 / to of an input pixel, an output is `from` long and an input `to`.
+    let start = (index * from).max(pixel * to);
+    let end = ((index + 1) * from).min((pixel + 1) * to);
+    (end.saturating_sub(start) as f64 / from as f64) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn size() -> impl Strategy<Value = usize> {
+        prop_oneof![Just(1_usize), Just(2), Just(7), Just(16), Just(31), 1_usize..70]
+    }
+
+    proptest! {
+        #[test]
+        fn the_shares_of_an_output_are_one(from in size(), to in size()) {
+            let axis = Areas::new(from, to);
+            for (index, weights) in axis.weights.chunks(axis.taps).enumerate() {
+                prop_assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                let (first, end) = covered(index, from, to);
+                let direct: f32 = (first..end).map(|pixel| share(index, pixel, from, to)).sum();
+                prop_assert!((direct - 1.0).abs() < 1e-5, "a pixel outside of {first}..{end} was missed");
+                prop_assert!(axis.first[index] as usize + axis.taps <= from);
+            }
+        }
+
+        #[test]
+        fn every_input_is_used_alike(from in size(), to in size()) {
+            for pixel in 0..from {
+                let used: f32 = (0..to).map(|index| share(index, pixel, from, to)).sum();
+                prop_assert!((used - to as f32 / from as f32).abs() < 1e-4 * to as f32);
+            }
+        }
+
+        #[test]
+        fn a_plane_stays_a_plane_inside(from in 2_usize..20, to in 1_usize..60) {
+            // A ramp over positions is reproduced wherever no edge is clamped.
+            let ramp: Vec<f32> = (0..from).map(|index| index as f32 + 0.5).collect();
+            let scale = from as f32 / to as f32;
+            for (index, value) in bilinear(&ramp, [1, from], [1, to]).into_iter().enumerate() {
+                let position = ((index as f32 + 0.5) * scale).clamp(0.5, from as f32 - 0.5);
+                prop_assert!((value - position).abs() < 1e-4, "{index}: {value} for {position}");
+            }
+        }
+
+        #[test]
+        fn resampling_commutes_with_transposing(rows in size(), columns in size(), to in [size(), size()]) {
+            let value = |row: usize, column: usize| ((row * 31 + column * 17) % 23) as f32;
+            let straight: Vec<f32> =
+                (0..rows * columns).map(|index| value(index / columns, index % columns)).collect();
+            let turned: Vec<f32> = (0..rows * columns).map(|index| value(index % rows, index / rows)).collect();
+            let a = bilinear(&straight, [rows, columns], to);
+            let b = bilinear(&turned, [columns, rows], [to[1], to[0]]);
+            for row in 0..to[0] {
+                for column in 0..to[1] {
+                    prop_assert!((a[row * to[1] + column] - b[column * to[0] + row]).abs() < 1e-4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp, reason = "the law is equality")]
+    fn an_equal_size_is_identity_and_a_constant_stays() {
+        let values: Vec<f32> = (0..35).map(|index| (index * index) as f32 * 0.37).collect();
+        assert_eq!(bilinear(&values, [5, 7], [5, 7]), values);
+        assert_eq!(bilinear(&[0.1; 35], [5, 7], [64, 33]), vec![0.1; 64 * 33]);
+        assert!(bilinear(&[], [0, 7], [4, 4]).is_empty() && bilinear(&values, [5, 7], [0, 4]).is_empty());
+    }
+
+    #[test]
+    fn two_cells_become_four_as_computed_by_hand() {
+        assert_eq!(bilinear(&[0.0, 1.0], [1, 2], [1, 4]), vec![0.0, 0.25, 0.75, 1.0]);
+    }
+}

@@ -1,0 +1,265 @@
+//! The networks, their weights and their cards.
+//!
+//! | network | in | out |
+//! |---|---|---|
+//! | encoder and CAM head | `[slices, windows, size, size]`, intensities | a pooled feature, the maps and a logit per slice |
+//! | sequence head | features of neighboring slices | a logit per slice |
+//! | segmenter | `[slices, 1, size, size]`, the first window | a logit per pixel |
+//!
+//! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the
+//! segmenter one by one (which is also the fastest there), sequences in batches of a fixed size, padded where there are
+//! fewer, and features and logits are summed on the host in a fixed order. On other devices results agree to rounding.
+
+mod card;
+mod device;
+mod error;
+mod head;
+mod network;
+mod resnet;
+mod unet;
+mod weights;
+pub mod windows;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::Module as _;
+use burn::tensor::{Tensor, TensorData};
+use kernels::Device;
+use rayon::prelude::*;
+
+pub use card::{Arch, Card, Context, TrainedWith};
+pub use error::ModelError;
+pub use network::Network;
+
+pub(crate) use device::connect;
+pub(crate) use head::Head;
+
+use crate::record::Digest;
+use resnet::ResNet;
+
+/// Sequences that run at once.
+const SEQUENCES: usize = 8;
+/// Slices that run at once on a device that is not `cpu`.
+const SLICES: usize = 16;
+
+/// What the encoder says about one slice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedSlice {
+    /// The globally pooled feature, D numbers.
+    pub feature: Vec<f32>,
+    /// The last stage's maps, `[D, rows, columns]`, row major.
+    pub map: Vec<f32>,
+    /// The logit of the CAM head for this slice alone.
+    pub logit: f32,
+}
+
+/// Weights, ready to run, with their card.
+#[derive(Clone, Debug)]
+pub struct Model {
+    card: Card,
+    digest: Digest,
+    device: Device,
+    network: Network,
+    /// The encoder without normalization layers.
+    folded: ResNet,
+    cam_weights: Vec<f32>,
+    cam_bias: f32,
+}
+
+impl Model {
+    /// A model of these networks. The card's `sha256` is replaced by that of the weights.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if the card describes no network or the weights cannot be written.
+    pub fn new(mut card: Card, network: &Network, device: Device) -> Result<Self, ModelError> {
+        card.check()?;
+        let network = network.valid();
+        card.sha256 = Digest::of(&weights::write(&card.name, &network)?).to_string();
+        let digest = card
+            .name_numbers(Digest::builder("model"))
+            .map_err(|source| ModelError::Card { path: card.name.clone().into(), source })?;
+        let cam_weights = host("CAM head", network.cam.weight.val())?;
+        let cam_bias = match &network.cam.bias {
+            Some(bias) => host("CAM head", bias.val())?.first().copied().unwrap_or(0.0),
+            None => 0.0,
+        };
+        let folded = network.encoder.clone().folded();
+        Ok(Self { card, digest, device, network, folded, cam_weights, cam_bias })
+    }
+
+    /// Reads a model: a card, or a folder that holds one card. The weights lie beside it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if a file cannot be read, the weights are not those of the card, or this build lacks the device.
+    pub fn load(path: &Path, device: Device) -> Result<Self, ModelError> {
+        let (card, network) = weights::load(path, device)?;
+        Self::new(card, &network, device)
+    }
+
+    /// Writes `<name>.json` and `<name>.safetensors` into a folder, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if a file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        weights::save(folder, &self.card, &self.network)
+    }
+
+    /// What these weights are.
+    #[must_use]
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Names the weights and the numbers of the card that change results.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The arrays of the weights: name and shape.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if the weights cannot be written.
+    pub fn layers(&self) -> Result<BTreeMap<String, Vec<usize>>, ModelError> {
+        weights::shapes(&self.card.name, &self.network)
+    }
+
+    /// The device that the networks run on.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The networks, for further training.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Rows and columns of a slice's maps.
+    #[must_use]
+    pub fn map_size(&self) -> [usize; 2] {
+        self.card.map_size()
+    }
+
+    /// The class weights of the CAM head, D numbers.
+    #[must_use]
+    pub fn cam_weights(&self) -> &[f32] {
+        &self.cam_weights
+    }
+
+    /// Encodes `slices` slices: `images` is `[slices, windows, size, size]`, intensities in `[0, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
+    pub fn encode(&self, images: &[f32], slices: usize) -> Result<Vec<EncodedSlice>, ModelError> {
+        let channels = self.card.windows.len();
+        let maps = self.by_slices("encoder", images, slices, channels, |images| self.folded.maps(images))?;
+        Ok(maps.into_iter().map(|map| self.pooled(map)).collect())
+    }
+
+    /// One logit for each slice of each sequence; a sequence is a slice's features by position, D numbers each.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Length`] if a feature has not D numbers, [`ModelError::Device`] if the device fails.
+    pub fn classify(&self, sequences: &[Vec<&[f32]>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self::sequences(&self.network.head, sequences, self.card.features(), &connect(self.device)?)
+    }
+
+    /// Segments `slices` slices: `images` is `[slices, 1, size, size]`, the first window. Gives a logit per pixel in the
+    /// same shape.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
+    pub fn segment(&self, images: &[f32], slices: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(self.by_slices("segmenter", images, slices, 1, |images| self.network.unet.forward(images))?.concat())
+    }
+
+    /// Runs a network over slices and gives its output for each of them.
+    fn by_slices(
+        &self,
+        network: &'static str,
+        images: &[f32],
+        slices: usize,
+        channels: usize,
+        run: impl Fn(Tensor<4>) -> Tensor<4> + Sync,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let size = self.card.input_size;
+        let length = channels * size * size;
+        check_length("images", images.len(), slices * length)?;
+        let device = connect(self.device)?;
+        let at_once = if self.device == Device::Cpu { 1 } else { SLICES };
+        let batches = images.par_chunks(at_once * length).map(|batch| {
+            let count = batch.len() / length;
+            let input = Tensor::<4>::from_data(TensorData::new(batch.to_vec(), [count, channels, size, size]), &device);
+            let output = host(network, run(input))?;
+            Ok(output.chunks(output.len() / count).map(<[f32]>::to_vec).collect::<Vec<_>>())
+        });
+        Ok(batches.collect::<Result<Vec<_>, ModelError>>()?.concat())
+    }
+
+    /// Pools a slice's maps and asks the CAM head.
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "sums in f64 are rounded once to f32")]
+    fn pooled(&self, map: Vec<f32>) -> EncodedSlice {
+        let pixels = map.len() / self.card.features().max(1);
+        let feature: Vec<f32> = map
+            .chunks(pixels.max(1))
+            .map(|channel| (channel.iter().map(|&value| f64::from(value)).sum::<f64>() / channel.len() as f64) as f32)
+            .collect();
+        let terms = feature.iter().zip(&self.cam_weights).map(|(&value, &weight)| f64::from(value) * f64::from(weight));
+        let logit = (terms.sum::<f64>() + f64::from(self.cam_bias)) as f32;
+        EncodedSlice { feature, map, logit }
+    }
+}
+
+/// Runs the sequence head over sequences of any lengths, [`SEQUENCES`] of one length at once.
+pub(crate) fn sequences(
+    head: &Head,
+    sequences: &[Vec<&[f32]>],
+    features: usize,
+    device: &burn::tensor::Device,
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, sequence) in sequences.iter().enumerate() {
+        for feature in sequence {
+            check_length("feature", feature.len(), features)?;
+        }
+        by_length.entry(sequence.len()).or_default().push(index);
+    }
+    let mut logits = vec![Vec::new(); sequences.len()];
+    for (length, indices) in by_length.into_iter().filter(|(length, _)| *length > 0) {
+        for batch in indices.chunks(SEQUENCES) {
+            let mut values = Vec::with_capacity(SEQUENCES * length * features);
+            for &index in batch {
+                sequences[index].iter().for_each(|feature| values.extend_from_slice(feature));
+            }
+            values.resize(SEQUENCES * length * features, 0.0);
+            let input = Tensor::<3>::from_data(TensorData::new(values, [SEQUENCES, length, features]), device);
+            let output = host("sequence head", head.forward(input))?;
+            for (&index, logit) in batch.iter().zip(output.chunks(length)) {
+                logits[index] = logit.to_vec();
+            }
+        }
+    }
+    Ok(logits)
+}
+
+fn check_length(array: &'static str, len: usize, expected: usize) -> Result<(), ModelError> {
+    if len == expected { Ok(()) } else { Err(ModelError::Length { array, len, expected }) }
+}
+
+/// Brings a result to the host.
+pub(crate) fn host<const D: usize>(network: &'static str, tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
+    tensor.try_into_vec_as().map_err(|error| ModelError::Device { network, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

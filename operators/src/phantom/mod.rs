@@ -1,0 +1,436 @@
+//! Phantoms: synthetic head CT with and without bleeds, from nothing but a seed.
+//!
+//! Procedural: no template, atlas or image is read. A study is a function of (seed, index): the same on every platform
+//! and with every number of threads. Masks say which voxels a bleed fills at least to half, and of what kind; volumes
+//! are exact below the voxel. Whatever could tell positives from negatives without showing a bleed (calcifications, old
+//! infarcts, atrophy, protocol) is drawn from streams of its own.
+//!
+//! HU and volumes of bleeds follow published tables; the shapes are plausible, not measured: scores on phantoms say how
+//! well the machinery works, not how well it does on patients.
+
+#![allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "image arithmetic on bounded numbers"
+)]
+
+mod acquire;
+mod anatomy;
+mod bleed;
+mod field;
+mod object;
+mod shape;
+mod stream;
+mod tissue;
+mod write;
+
+use std::sync::Arc;
+
+use kernels::units::Rescale;
+
+use crate::labels::{SliceLabels, Subtype};
+use crate::record::{Digest, Geometry, InstanceUid, Plane, SeriesUid, Slice, StoredValues, StudyUid};
+
+use acquire::{Form, Protocol, Scanned};
+use anatomy::Anatomy;
+use bleed::Bleeds;
+use stream::Stream;
+
+pub use object::{PhantomObjectError, dicom_object};
+pub use write::{PhantomWriteError, PhantomWriter, mask_volume};
+
+/// What phantoms to make.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhantomConfig {
+    /// Seed of all studies.
+    pub seed: u64,
+    /// Slices of each study; `None` for as many as cover the head (about 30).
+    pub slices: Option<usize>,
+    /// Rows and columns, at least 32.
+    pub matrix: usize,
+    /// Share of studies with a bleed, 0 to 1.
+    pub positive_share: f32,
+}
+
+impl Default for PhantomConfig {
+    fn default() -> Self {
+        Self { seed: 1, slices: None, matrix: 512, positive_share: 0.5 }
+    }
+}
+
+/// One synthetic study of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhantomStudy {
+    /// The study.
+    pub study: StudyUid,
+    /// Its series.
+    pub series: SeriesUid,
+    /// The seed that it was made from.
+    pub seed: u64,
+    /// Its number under the seed.
+    pub index: u64,
+    /// Its slices, upward.
+    pub slices: Vec<PhantomSlice>,
+    /// What it shows.
+    pub truth: Truth,
+    /// Who it is said to be of.
+    pub patient: PhantomPatient,
+    /// Tilt of the gantry, degrees.
+    pub tilt_degrees: f32,
+}
+
+/// One slice of a phantom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhantomSlice {
+    /// The instance.
+    pub instance: InstanceUid,
+    /// Instance Number, from 1.
+    pub number: u32,
+    /// The plane.
+    pub geometry: Geometry,
+    /// Stored values.
+    pub plane: Plane,
+    /// The stored value of pixels that were not reconstructed, if the image has such.
+    pub padding: Option<i16>,
+    /// `[rows, columns]`: 0, or the value of the subtype that fills most of a voxel of which bleeds fill half.
+    pub truth: Vec<u8>,
+}
+
+impl PhantomSlice {
+    /// The labels that the mask gives.
+    #[must_use]
+    pub fn labels(&self) -> SliceLabels {
+        SliceLabels::of(Subtype::ALL.map(|subtype| self.truth.contains(&subtype.value())))
+    }
+
+    /// The slice as the graph knows slices. Its digest names the stored values.
+    #[must_use]
+    pub fn record(&self) -> Slice {
+        let digest = match &self.plane.values {
+            StoredValues::Signed(values) => Digest::of(bytemuck::cast_slice(values)),
+            StoredValues::Unsigned(values) => Digest::of(bytemuck::cast_slice(values)),
+        };
+        Slice::new(self.instance.clone(), 1, digest, self.geometry.clone())
+    }
+}
+
+/// What a phantom shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Truth {
+    /// Volume of each subtype, mL, in the order of [`Subtype::ALL`]: shares of voxels times the slice thickness, summed,
+    /// so exact below the voxel; what lies between slices or is seen twice counts as the slices show it.
+    pub volumes_ml: [f64; 5],
+}
+
+/// The fake patient of a phantom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhantomPatient {
+    /// Patient's Name.
+    pub name: String,
+    /// Patient ID.
+    pub id: String,
+    /// Patient's Sex: `F` or `M`.
+    pub sex: &'static str,
+    /// Patient's Age, years.
+    pub age_years: u8,
+    /// Study Date, `YYYYMMDD`: from the seed, never from a clock.
+    pub date: String,
+    /// Study Time, `HHMMSS`.
+    pub time: String,
+}
+
+/// Study `index` of the phantoms that `config` describes.
+#[must_use]
+pub fn study(config: &PhantomConfig, index: u64) -> PhantomStudy {
+    let seed = config.seed;
+    let matrix = config.matrix.max(32);
+    let anatomy = Anatomy::new(seed, index);
+    let protocol = Protocol::new(seed, index, matrix, config.slices);
+    let positive = Stream::new(seed, index, "label").chance(config.positive_share);
+    let covers = |h| protocol.covers(&anatomy, h);
+    let bleeds = if positive { Bleeds::new(seed, index, &anatomy, &covers) } else { Bleeds::default() };
+    let scanned = acquire::scan(&protocol, &anatomy, &bleeds, seed, index);
+
+    let voxel_ml = |thick: f32| f64::from(protocol.pixel_mm) * f64::from(protocol.pixel_mm) * f64::from(thick) / 1000.0;
+    let mut truth = Truth::default();
+    for (slice, [_, thick]) in scanned.iter().zip(&protocol.planes) {
+        for (volume, share) in truth.volumes_ml.iter_mut().zip(slice.shares) {
+            *volume += share * voxel_ml(*thick);
+        }
+    }
+    let count = scanned.len();
+    let slices = scanned.into_iter().enumerate();
+    PhantomStudy {
+        study: StudyUid::derived(&name(seed, index, "study", 0)),
+        series: SeriesUid::derived(&name(seed, index, "series", 0)),
+        seed,
+        index,
+        slices: slices.filter_map(|(place, slice)| finished(&protocol, seed, index, count, place, slice)).collect(),
+        truth,
+        patient: patient(seed, index),
+        tilt_degrees: protocol.tilt_degrees,
+    }
+}
+
+/// A slice in its stored form, with its plane; `None` for a plane that is none, which protocols do not make.
+fn finished(p: &Protocol, seed: u64, index: u64, count: usize, place: usize, slice: Scanned) -> Option<PhantomSlice> {
+    let [height, thick] = *p.planes.get(place)?;
+    let pixel = f64::from(p.pixel_mm);
+    let [cos, sin] = p.tilt.map(f64::from);
+    let side = u32::try_from(p.matrix).ok()?;
+    let orientation = [1.0, 0.0, 0.0, 0.0, cos, sin];
+    let geometry = Geometry::new(p.first_pixel(height), orientation, [pixel; 2], [side; 2], Some(f64::from(thick)))?;
+    let offset = |hu: i16| hu.saturating_add(1024).clamp(0, 4095);
+    let padding = (p.form == Form::SignedPadded).then_some(-2000);
+    let signed = |values: Vec<i16>| StoredValues::Signed(values.into());
+    let (values, intercept_hu) = match p.form {
+        Form::Signed => (signed(slice.hu), 0.0),
+        Form::SignedPadded => {
+            let padded = slice.hu.into_iter().enumerate();
+            (signed(padded.map(|(at, hu)| if p.outside_circle(at) { -2000 } else { hu }).collect()), 0.0)
+        }
+        Form::SignedOffset => (signed(slice.hu.into_iter().map(offset).collect()), -1024.0),
+        Form::Unsigned => {
+            let values: Arc<[u16]> = slice.hu.into_iter().map(|hu| offset(hu).unsigned_abs()).collect();
+            (StoredValues::Unsigned(values), -1024.0)
+        }
+    };
+    let rescale = Rescale::new(1.0, intercept_hu)?;
+    let number = if p.downward { count - place } else { place + 1 };
+    Some(PhantomSlice {
+        instance: InstanceUid::derived(&name(seed, index, "instance", place)),
+        number: u32::try_from(number).ok()?,
+        geometry,
+        plane: Plane { rows: p.matrix, columns: p.matrix, values, rescale },
+        padding,
+        truth: slice.truth,
+    })
+}
+
+/// What an identifier is derived from.
+fn name(seed: u64, index: u64, entity: &str, place: usize) -> Digest {
+    let place = u64::try_from(place).unwrap_or(u64::MAX);
+    [seed, index, place]
+        .into_iter()
+        .fold(Digest::builder("phantom").bytes(entity.as_bytes()), |name, number| name.bytes(&number.to_le_bytes()))
+        .finish()
+}
+
+fn patient(seed: u64, index: u64) -> PhantomPatient {
+    let mut stream = Stream::new(seed, index, "patient");
+    let name = format!("PHANTOM^{seed}-{index:04}");
+    let day = stream.range(1.0, 28.99) as u8;
+    let month = stream.range(1.0, 12.99) as u8;
+    let minute = stream.range(0.0, 59.99) as u8;
+    PhantomPatient {
+        id: format!("PHANTOM-{seed}-{index:04}"),
+        name,
+        sex: if stream.chance(0.5) { "F" } else { "M" },
+        age_years: stream.range(20.0, 90.0) as u8,
+        date: format!("2000{month:02}{day:02}"),
+        time: format!("12{minute:02}00"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const SMALL: PhantomConfig = PhantomConfig { seed: 3, slices: Some(6), matrix: 128, positive_share: 1.0 };
+
+    /// Names all that a study shows: stored values, masks, planes.
+    fn digest(study: &PhantomStudy) -> String {
+        let mut name = Digest::builder("study").bytes(study.study.as_str().as_bytes());
+        for slice in &study.slices {
+            let record = slice.record();
+            name = name.digest(&record.digest).bytes(&slice.truth).number(record.along_um);
+        }
+        name.finish().to_string()
+    }
+
+    fn with_threads(threads: usize) -> String {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| digest(&study(&SMALL, 0)))
+    }
+
+    /// HU of the voxels for which `keep` holds of the parts there, at plane `height` of the head.
+    fn hu_where(anatomy: &Anatomy, height: f32, keep: impl Fn(&anatomy::Parts) -> bool) -> Vec<f32> {
+        let mut found = Vec::new();
+        for y in -90_i16..90 {
+            for x in -75_i16..75 {
+                let h = [f32::from(x), f32::from(y), height];
+                let parts = anatomy.at(h, h);
+                if keep(&parts) {
+                    found.push(tissue::shown(&parts, &anatomy.hu, anatomy.sulcus_mm, 0.5).hu);
+                }
+            }
+        }
+        found
+    }
+
+    fn mean(values: &[f32]) -> f32 {
+        values.iter().sum::<f32>() / values.len() as f32
+    }
+
+    #[test]
+    fn a_study_is_the_same_with_any_number_of_threads_and_everywhere() {
+        let one = with_threads(1);
+        assert_eq!(one, with_threads(2));
+        assert_eq!(one, "77c85b85cf07ab0d59f9773d20a78a88354b377caf0cfa47850faf35daa1f3f7");
+    }
+
+    #[test]
+    fn identifiers_are_unique_and_follow_from_the_seed() {
+        let negative = PhantomConfig { matrix: 32, slices: Some(4), positive_share: 0.0, ..SMALL };
+        let mut seen = BTreeSet::new();
+        for seed in [1, 2] {
+            for index in 0..3 {
+                let study = study(&PhantomConfig { seed, ..negative }, index);
+                assert_eq!(study.slices.len(), 4);
+                assert!(seen.insert(study.study.to_string()) && seen.insert(study.series.to_string()));
+                assert!(study.slices.iter().all(|slice| seen.insert(slice.instance.to_string())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_negative_study_shows_nothing_and_is_the_positive_one_otherwise() {
+        let [with, without] = [1.0, 0.0].map(|positive_share| study(&PhantomConfig { positive_share, ..SMALL }, 0));
+        assert!(without.slices.iter().all(|slice| slice.labels() == SliceLabels::of([false; 5])));
+        assert!(without.truth.volumes_ml.iter().all(|ml| *ml == 0.0));
+        assert!(with.slices.iter().any(|slice| slice.labels().any), "a bleed lies within the slices");
+        assert_eq!(with.patient, without.patient);
+        assert!(
+            with.slices
+                .iter()
+                .zip(&without.slices)
+                .all(|(a, b)| a.geometry == b.geometry && a.plane.rescale == b.plane.rescale)
+        );
+    }
+
+    #[test]
+    fn volumes_agree_with_masks_within_partial_volume() {
+        let config = PhantomConfig { seed: 12, slices: None, matrix: 160, positive_share: 1.0 };
+        for index in [1, 10] {
+            let study = study(&config, index);
+            let marked: f64 = study
+                .slices
+                .iter()
+                .map(|slice| {
+                    let voxels = slice.truth.iter().filter(|value| **value != 0).count() as f64;
+                    voxels * slice.geometry.pixel_area_mm2() * slice.geometry.thickness_mm().unwrap_or(0.0) / 1000.0
+                })
+                .sum();
+            let exact: f64 = study.truth.volumes_ml.iter().sum();
+            assert!(exact > 1.0 && (marked / exact - 1.0).abs() < 0.1, "study {index}: {marked} mL of {exact} mL");
+        }
+    }
+
+    #[test]
+    fn planes_step_along_the_normal_and_all_forms_give_hu() {
+        for index in 0..6 {
+            let study = study(&PhantomConfig { matrix: 32, slices: Some(3), positive_share: 0.0, ..SMALL }, index);
+            for (below, above) in study.slices.iter().zip(study.slices.iter().skip(1)) {
+                assert!(above.geometry.along_um() > below.geometry.along_um() && above.geometry.alike(&below.geometry));
+            }
+            let slice = &study.slices[1];
+            let hu = slice.plane.hu();
+            let bone = hu.iter().max().expect("pixels");
+            assert!(*bone > 300 && hu.iter().all(|hu| *hu >= -1024 || slice.padding == Some(*hu)), "study {index}");
+        }
+        let forms: Vec<Form> = (0..60).map(|index| Protocol::new(3, index, 32, None).form).collect();
+        for form in [Form::Signed, Form::SignedPadded, Form::Unsigned, Form::SignedOffset] {
+            assert!(forms.contains(&form), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn tissues_have_their_hu() {
+        let anatomy = Anatomy::new(4, 0);
+        let deep = |parts: &anatomy::Parts| {
+            parts[anatomy::BRAIN] < -2.0 && parts[anatomy::INFARCT] > 5.0 && parts[anatomy::CALCIUM] > 3.0
+        };
+        let fluid = hu_where(&anatomy, 16.0, |parts| parts[anatomy::VENTRICLE] < -1.5 && parts[anatomy::CALCIUM] > 3.0);
+        let white = hu_where(&anatomy, 45.0, |parts| {
+            deep(parts) && parts[anatomy::BRAIN] < -28.0 && parts[anatomy::MIDLINE].abs() > 8.0
+        });
+        let skull = hu_where(&anatomy, 30.0, |parts| {
+            (1.8..2.0).contains(&parts[anatomy::CAVITY]) && parts[anatomy::SKULL] > 4.0
+        });
+        let air = hu_where(&anatomy, 30.0, |parts| parts[anatomy::HEAD] > 1.0);
+        assert!(!fluid.is_empty() && (3.0..15.0).contains(&mean(&fluid)), "fluid {}", mean(&fluid));
+        assert!(!white.is_empty() && (20.0..31.0).contains(&mean(&white)), "white matter {}", mean(&white));
+        assert!(!skull.is_empty() && (400.0..1500.0).contains(&mean(&skull)), "skull {}", mean(&skull));
+        assert!(!air.is_empty() && (mean(&air) + 1000.0).abs() < 1.0, "air {}", mean(&air));
+    }
+
+    #[test]
+    fn noise_has_the_deviation_and_correlation_of_a_scanner() {
+        // The same plane twice, with different noise: half of the difference's variance is the noise's.
+        let anatomy = Anatomy::new(4, 0);
+        let protocol = Protocol::new(4, 0, 512, Some(1));
+        let image =
+            |name: &str| protocol.scan(&anatomy, &Bleeds::default(), [30.0, 5.0], &mut Stream::new(4, 0, name)).hu;
+        let (a, b) = (image("first"), image("second"));
+        let difference =
+            |row: usize, column: usize| f64::from(a[row * 512 + column]) - f64::from(b[row * 512 + column]);
+        let (mut square, mut next, mut count) = (0.0, 0.0, 0.0);
+        for row in 200..300 {
+            for column in 200..300 {
+                let here = difference(row, column);
+                square += here * here;
+                next += here * difference(row, column + 1);
+                count += 1.0;
+            }
+        }
+        let sd = (square / count / 2.0).sqrt();
+        let correlation = next / square;
+        let expected = f64::from(protocol.noise_hu) * 1.18;
+        assert!((sd / expected - 1.0).abs() < 0.1, "deviation {sd} HU, expected about {expected}");
+        assert!((0.5..0.7).contains(&correlation), "correlation at one pixel {correlation}");
+    }
+
+    #[test]
+    fn a_data_set_on_disk_agrees_with_its_study() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let study = study(&SMALL, 0);
+        let mut writer = PhantomWriter::create(folder.path(), true).expect("a folder");
+        writer.add(&study).expect("written");
+        writer.finish().expect("written");
+        let table = std::fs::File::open(folder.path().join("labels.csv")).expect("a table");
+        let labels = crate::labels::read(table).expect("our own table");
+        assert!(study.slices.iter().all(|slice| labels.get(&slice.instance) == Some(&slice.labels())));
+        let files = folder.path().join("dicom").join(study.study.as_str());
+        assert_eq!(std::fs::read_dir(files).expect("a folder").count(), study.slices.len());
+        assert_eq!(mask_volume(&study).expect("a volume"), mask_volume(&study).expect("a volume"));
+        let truth = std::fs::read_to_string(folder.path().join("truth.json")).expect("truth");
+        assert!(truth.contains(study.study.as_str()) && truth.contains("\"volumes_ml\""));
+    }
+
+    #[test]
+    fn an_instance_reads_back_as_its_slice() {
+        use dicom_dictionary_std::tags;
+        let study = study(&SMALL, 0);
+        let slice = &study.slices[2];
+        let mut bytes = Vec::new();
+        dicom_object(&study, slice).expect("an instance").write_all(&mut bytes).expect("a vector takes all");
+        let read = ::dicom_object::from_reader(bytes.as_slice()).expect("DICOM");
+        let words = read.element(tags::PIXEL_DATA).expect("pixels").value().to_multi_int::<u16>().expect("words");
+        let hu: Vec<i16> = words
+            .iter()
+            .map(|word| match slice.plane.values {
+                StoredValues::Signed(_) => i16::from_ne_bytes(word.to_ne_bytes()),
+                StoredValues::Unsigned(_) => i16::try_from(*word).expect("12 bits"),
+            })
+            .map(|stored| stored + slice.plane.rescale.intercept_hu() as i16)
+            .collect();
+        assert_eq!(hu, slice.plane.hu());
+        let position =
+            read.element(tags::IMAGE_POSITION_PATIENT).expect("a position").to_multi_float64().expect("numbers");
+        assert!(position.iter().zip(slice.geometry.position_mm()).all(|(a, b)| (a - b).abs() < 1e-9));
+    }
+}

@@ -1,0 +1,231 @@
+//! How well scores tell two classes apart: area under the ROC curve, sensitivity and specificity at a gate, Youden's gate.
+//!
+//! The area is the probability that a positive scores above a negative, ties counted half (Mann and Whitney; Hanley and
+//! McNeil 1982). Scores that are not numbers rank above all others, as `f32::total_cmp` orders them.
+
+use serde::{Deserialize, Serialize};
+
+/// Area under the ROC curve, in `[0, 1]`; `None` unless both classes occur. `scores` and `labels` go in pairs.
+#[must_use]
+pub fn auc(scores: &[f32], labels: &[bool]) -> Option<f64> {
+    let groups = groups(scores, labels);
+    let [positives, negatives] = totals(&groups);
+    if positives == 0 || negatives == 0 {
+        return None;
+    }
+    // Twice the number of pairs in which the positive scores higher; a tie counts one.
+    let (mut below, mut twice) = (0_u128, 0_u128);
+    for group in groups {
+        let (yes, no) = (u128::from(group.positives), u128::from(group.negatives));
+        twice += yes * (2 * below + no);
+        below += no;
+    }
+    let pairs = u128::from(positives) * u128::from(negatives);
+    #[allow(clippy::as_conversions, reason = "a ratio of counts: rounding them to 53 bits is the result's precision")]
+    Some(twice as f64 / (2.0 * pairs as f64))
+}
+
+/// Decisions against the truth: what a gate did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// Positives at or above the gate.
+    pub true_positives: u64,
+    /// Positives below it.
+    pub false_negatives: u64,
+    /// Negatives at or above it.
+    pub false_positives: u64,
+    /// Negatives below it.
+    pub true_negatives: u64,
+}
+
+impl Confusion {
+    /// Counts decisions: a score at or above `gate` is a finding.
+    #[must_use]
+    pub fn at(gate: f32, scores: &[f32], labels: &[bool]) -> Self {
+        let mut counts = Self::default();
+        for (score, label) in scores.iter().zip(labels) {
+            let slot = match (*label, *score >= gate) {
+                (true, true) => &mut counts.true_positives,
+                (true, false) => &mut counts.false_negatives,
+                (false, true) => &mut counts.false_positives,
+                (false, false) => &mut counts.true_negatives,
+            };
+            *slot += 1;
+        }
+        counts
+    }
+
+    /// Share of the positives that were found; `None` without positives.
+    #[must_use]
+    pub fn sensitivity(&self) -> Option<f64> {
+        share(self.true_positives, self.true_positives + self.false_negatives)
+    }
+
+    /// Share of the negatives that were left alone; `None` without negatives.
+    #[must_use]
+    pub fn specificity(&self) -> Option<f64> {
+        share(self.true_negatives, self.true_negatives + self.false_positives)
+    }
+}
+
+/// The ROC curve: from (0, 0) to (1, 1), false positive rate and sensitivity at each gate, the strictest first. Empty
+/// unless both classes occur.
+#[must_use]
+pub fn roc(scores: &[f32], labels: &[bool]) -> Vec<[f64; 2]> {
+    let groups = groups(scores, labels);
+    let [positives, negatives] = totals(&groups);
+    let (mut yes, mut no) = (0, 0);
+    let mut curve = Vec::new();
+    for group in groups.iter().rev() {
+        let (Some(x), Some(y)) = (share(no, negatives), share(yes, positives)) else { return Vec::new() };
+        curve.push([x, y]);
+        yes += group.positives;
+        no += group.negatives;
+    }
+    if !curve.is_empty() {
+        curve.push([1.0, 1.0]);
+    }
+    curve
+}
+
+/// Youden's gate: the score at which sensitivity + specificity is greatest, the highest such score; `None` unless both
+/// classes occur.
+#[must_use]
+pub fn youden(scores: &[f32], labels: &[bool]) -> Option<f32> {
+    let groups = groups(scores, labels);
+    let [positives, negatives] = totals(&groups);
+    let (mut yes, mut no) = (0, 0);
+    let mut best: Option<(f64, f32)> = None;
+    for group in groups.iter().rev() {
+        yes += group.positives;
+        no += group.negatives;
+        let index = share(yes, positives)? - share(no, negatives)?;
+        if best.is_none_or(|(most, _)| index > most) {
+            best = Some((index, group.score));
+        }
+    }
+    best.map(|(_, score)| score)
+}
+
+/// `part / whole`, or `None` of nothing.
+pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
+    #[allow(clippy::as_conversions, reason = "counts below 2^53")]
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// What shares one score.
+struct Group {
+    score: f32,
+    positives: u64,
+    negatives: u64,
+}
+
+/// Groups of equal scores, the lowest first.
+fn groups(scores: &[f32], labels: &[bool]) -> Vec<Group> {
+    let mut pairs: Vec<(f32, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut groups: Vec<Group> = Vec::new();
+    for (score, label) in pairs {
+        let (positives, negatives) = (u64::from(label), u64::from(!label));
+        match groups.last_mut() {
+            // 0 and -0 are one score.
+            Some(group) if group.score >= score || group.score.total_cmp(&score).is_eq() => {
+                group.positives += positives;
+                group.negatives += negatives;
+            }
+            _ => groups.push(Group { score, positives, negatives }),
+        }
+    }
+    groups
+}
+
+fn totals(groups: &[Group]) -> [u64; 2] {
+    groups.iter().fold([0, 0], |[yes, no], group| [yes + group.positives, no + group.negatives])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition: over all pairs.
+    fn by_pairs(scores: &[f32], labels: &[bool]) -> Option<f64> {
+        let of =
+            |class: bool| scores.iter().zip(labels).filter(move |(_, label)| **label == class).map(|(score, _)| score);
+        let (mut won, mut pairs) = (0.0, 0.0);
+        for positive in of(true) {
+            for negative in of(false) {
+                pairs += 1.0;
+                won += if positive > negative {
+                    1.0
+                } else if positive < negative {
+                    0.0
+                } else {
+                    0.5
+                };
+            }
+        }
+        (pairs > 0.0).then(|| won / pairs)
+    }
+
+    /// Few distinct scores, so that ties are common.
+    fn cases() -> impl Strategy<Value = (Vec<f32>, Vec<bool>)> {
+        proptest::collection::vec(((-3_i8..4).prop_map(|n| f32::from(n) / 3.0), any::<bool>()), 0..40)
+            .prop_map(|cases| cases.into_iter().unzip())
+    }
+
+    proptest! {
+        #[test]
+        fn the_area_is_its_definition((scores, labels) in cases()) {
+            match (auc(&scores, &labels), by_pairs(&scores, &labels)) {
+                (Some(fast), Some(slow)) => prop_assert!((fast - slow).abs() < 1e-12, "{fast} against {slow}"),
+                (fast, slow) => prop_assert_eq!(fast, slow),
+            }
+        }
+
+        #[test]
+        fn turning_scores_around_turns_the_area_around((scores, labels) in cases()) {
+            let turned: Vec<f32> = scores.iter().map(|score| -score).collect();
+            if let (Some(area), Some(other)) = (auc(&scores, &labels), auc(&turned, &labels)) {
+                prop_assert!((area + other - 1.0).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn the_curve_encloses_the_area((scores, labels) in cases()) {
+            let curve = roc(&scores, &labels);
+            let enclosed: f64 =
+                curve.iter().zip(curve.iter().skip(1)).map(|(a, b)| (b[0] - a[0]) * (a[1] + b[1]) / 2.0).sum();
+            if let Some(area) = auc(&scores, &labels) {
+                prop_assert!((area - enclosed).abs() < 1e-12, "{area} against {enclosed}");
+            } else {
+                prop_assert!(curve.is_empty());
+            }
+        }
+
+        #[test]
+        fn no_gate_beats_youdens((scores, labels) in cases()) {
+            let index = |gate| {
+                let counts = Confusion::at(gate, &scores, &labels);
+                Some(counts.sensitivity()? + counts.specificity()?)
+            };
+            if let Some(gate) = youden(&scores, &labels) {
+                prop_assert!(scores.iter().all(|other| index(*other) <= index(gate).map(|best| best + 1e-12)));
+            }
+        }
+    }
+
+    #[test]
+    fn one_class_has_no_area() {
+        assert_eq!(auc(&[0.1, 0.9], &[true, true]), None);
+        assert_eq!(auc(&[], &[]), None);
+        assert_eq!(Confusion::at(0.5, &[0.1], &[true]).specificity(), None);
+    }
+
+    #[test]
+    fn a_score_at_the_gate_is_a_finding() {
+        let counts = Confusion::at(0.5, &[0.5, 0.5, 0.4], &[true, false, true]);
+        assert_eq!(counts, Confusion { true_positives: 1, false_negatives: 1, false_positives: 1, true_negatives: 0 });
+    }
+}

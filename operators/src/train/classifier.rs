@@ -1,0 +1,92 @@
+//! Stage 1: the encoder learns from slice labels.
+
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::fit::fit;
+use super::loss::cross_entropy;
+use super::roc::auc;
+use super::sampler::Balanced;
+use super::warp::Warp;
+use super::{Images, Progress, Random, Split, TrainConfig, TrainError};
+use crate::model::{Card, Model, Network, connect};
+
+/// Trains the encoder: binary cross-entropy of logits, both labels equally often, every sample changed at random, the epoch
+/// with the best slice AUC on the series that are held back kept. Gives that AUC.
+///
+/// # Errors
+///
+/// Returns [`TrainError`] if the networks cannot run or the loss is lost.
+pub fn train_classifier(
+    card: &Card,
+    mut network: Network,
+    images: &Images,
+    split: &Split,
+    config: &TrainConfig,
+    device: kernels::Device,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Network, Option<f64>), TrainError> {
+    let channels = images.windows.len();
+    let size = images.size;
+    let training = connect(device)?.autodiff();
+    let mut sampler = Balanced::new(
+        &images.slices_of(&split.training),
+        |slice| images.labels[slice],
+        Random::new(config.seed, "classifier"),
+    );
+    let held = images.slices_of(&split.validation);
+    let rest = network.clone();
+    let (encoder, score) = fit(
+        "classifier",
+        config.classifier,
+        network.encoder,
+        |encoder, step, count| {
+            let slices: Vec<usize> = (0..count).filter_map(|_| sampler.draw()).collect();
+            let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
+                let item = u64::try_from(step * count + index).unwrap_or(u64::MAX);
+                let warp = Warp::draw(size, &mut Random::item(config.seed, "classifier warp", item));
+                let mut out = Vec::with_capacity(channels * size * size);
+                for (channel, &window) in images.pixels[slice].chunks(size * size).zip(&images.windows) {
+                    warp.image(channel, window, &mut out);
+                }
+                out
+            });
+            let pixels = pixels.collect::<Vec<_>>().concat();
+            let labels: Vec<f32> = slices.iter().map(|&slice| number(images.labels[slice])).collect();
+            let batch = slices.len();
+            let input = Tensor::from_data(TensorData::new(pixels, [batch, channels, size, size]), &training);
+            let labels = Tensor::<2>::from_data(TensorData::new(labels, [batch, 1]), &training);
+            Ok(cross_entropy(encoder.forward(input), labels).mean())
+        },
+        |encoder| {
+            let mut network = rest.clone();
+            network.cam = encoder.fc.clone();
+            network.encoder = encoder.clone();
+            let model = Model::new(card.clone(), &network, device)?;
+            let encoded = encode(&model, images, &held)?;
+            let logits: Vec<f32> = encoded.iter().map(|(_, logit)| *logit).collect();
+            Ok(auc(&logits, &held.iter().map(|&slice| images.labels[slice]).collect::<Vec<_>>()))
+        },
+        progress,
+    )?;
+    network.cam = encoder.fc.clone();
+    network.encoder = encoder;
+    Ok((network, score))
+}
+
+/// The pooled features and single-slice logits of some slices, as inference gives them.
+pub(crate) fn encode(model: &Model, images: &Images, slices: &[usize]) -> Result<Vec<(Vec<f32>, f32)>, TrainError> {
+    let channels = images.windows.len();
+    let mut encoded = Vec::with_capacity(slices.len());
+    for some in slices.chunks(32) {
+        let mut pixels = Vec::with_capacity(some.len() * channels * images.size * images.size);
+        some.iter().for_each(|&slice| images.intensities(slice, channels, &mut pixels));
+        encoded.extend(model.encode(&pixels, some.len())?.into_iter().map(|slice| (slice.feature, slice.logit)));
+    }
+    Ok(encoded)
+}
+
+/// A label as the losses take it.
+pub(crate) fn number(label: bool) -> f32 {
+    if label { 1.0 } else { 0.0 }
+}

@@ -1,0 +1,91 @@
+//! The loop that all stages share.
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::Tensor;
+
+use super::{StageConfig, TrainError};
+
+/// What a stage tells after each epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// `classifier`, `head`, `cam` or `segmenter`.
+    pub stage: &'static str,
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// How many there will be.
+    pub epochs: usize,
+    /// The mean loss of its steps.
+    pub loss: f64,
+    /// What the weights score on the slices that were held back, if there are any of both labels.
+    pub score: Option<f64>,
+}
+
+/// Trains a module and gives its best weights, by `score` (the last ones where there is none), with their score.
+///
+/// `loss` draws `count` samples for a step and gives their mean loss; its step number counts through all epochs.
+pub(crate) fn fit<M: Module>(
+    stage: &'static str,
+    config: StageConfig,
+    module: M,
+    mut loss: impl FnMut(&M, usize, usize) -> Result<Tensor<1>, TrainError>,
+    mut score: impl FnMut(&M) -> Result<Option<f64>, TrainError>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(M, Option<f64>), TrainError> {
+    if config.batch == 0 {
+        return Err(TrainError::Config { what: "batch", value: 0.0, must: "at least 1" });
+    }
+    let mut module = module.train().unfreeze();
+    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay).init();
+    let steps = config.samples.div_ceil(config.batch);
+    let total = config.epochs * steps;
+    let mut best = (module.valid(), None);
+    for epoch in 1..=config.epochs {
+        let mut sum = 0.0;
+        for index in 0..steps {
+            let step = (epoch - 1) * steps + index;
+            let loss = loss(&module, step, config.batch)?;
+            sum += f64::from(loss.clone().into_scalar::<f32>());
+            if !sum.is_finite() {
+                return Err(TrainError::Diverged { stage, epoch });
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &module);
+            module = optimizer.step(learning_rate(config.learning_rate, step, total), module, gradients);
+        }
+        let valid = module.valid();
+        let scored = score(&valid)?;
+        progress(&Progress { stage, epoch, epochs: config.epochs, loss: sum / count(steps.max(1)), score: scored });
+        if scored.is_none() || best.1.is_none() || scored > best.1 {
+            best = (valid, scored);
+        }
+    }
+    Ok(best)
+}
+
+/// The learning rate of a step: rising over the first twentieth of all steps, then falling to zero along a cosine.
+fn learning_rate(highest: f64, step: usize, total: usize) -> f64 {
+    let rise = total.div_ceil(20);
+    if step < rise {
+        highest * count(step + 1) / count(rise)
+    } else {
+        let part = count(step - rise) / count((total - rise).max(1));
+        highest * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * part))
+    }
+}
+
+#[allow(clippy::as_conversions, reason = "steps are far below 2^52")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_and_falls_to_zero() {
+        let rates: Vec<f64> = (0..100).map(|step| learning_rate(1.0, step, 100)).collect();
+        assert!(rates[..5].is_sorted() && rates[5..].is_sorted_by(|a, b| a >= b));
+        assert!((rates[4] - 1.0).abs() < 1e-12 && rates[0] > 0.0 && rates[99] < 1e-3 && rates[99] > 0.0);
+    }
+}

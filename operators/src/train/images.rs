@@ -1,0 +1,228 @@
+//! What training reads: slices with their labels, brought to the networks' input once and kept as bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use kernels::units::Window;
+use rayon::prelude::*;
+
+use super::{Random, TrainConfig, TrainError};
+use crate::record::Plane;
+
+/// One slice and its label.
+#[derive(Clone, Debug)]
+pub struct TrainSlice {
+    /// The pixels.
+    pub plane: Arc<Plane>,
+    /// Distance between rows and between columns, mm.
+    pub spacing_mm: [f64; 2],
+    /// Whether the slice shows a hemorrhage of any kind.
+    pub label: bool,
+}
+
+/// One contiguous run of slices. A series with gaps gives several, with the same key.
+#[derive(Clone, Debug)]
+pub struct TrainSeries {
+    /// Names the series: runs of one key are never split between training and validation.
+    pub key: String,
+    /// In z order.
+    pub slices: Vec<TrainSlice>,
+}
+
+/// One run of the images.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) key: String,
+    pub(crate) slices: Range<usize>,
+}
+
+/// The training data at the networks' input size: intensities in 1/255, `[windows, size, size]` for each slice.
+#[derive(Clone, Debug)]
+pub struct Images {
+    pub(crate) size: usize,
+    pub(crate) windows: Vec<Window>,
+    pub(crate) pixels: Vec<Box<[u8]>>,
+    pub(crate) labels: Vec<bool>,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Which slices train and which choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Runs to train on.
+    pub(crate) training: Vec<usize>,
+    /// Runs that are held back.
+    pub(crate) validation: Vec<usize>,
+}
+
+impl Images {
+    /// No slice yet, of the size and windows of `config`.
+    #[must_use]
+    pub fn new(config: &TrainConfig) -> Self {
+        Self {
+            size: config.input_size,
+            windows: config.windows.clone(),
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Adds a run. `preprocess` gives the intensities of a slice in `[0, 1]`, `[windows, size, size]`: the `window` kernel.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TrainError::Preprocess`] for the first slice that has no such image; nothing is added then.
+    pub fn add<E: std::fmt::Display + Send>(
+        &mut self,
+        series: &TrainSeries,
+        preprocess: impl Fn(&Plane) -> Result<Vec<f32>, E> + Sync,
+    ) -> Result<(), TrainError> {
+        let expected = self.windows.len() * self.size * self.size;
+        let images = series.slices.par_iter().enumerate().map(|(slice, input)| {
+            let failed = |reason: String| TrainError::Preprocess { series: series.key.clone(), slice, reason };
+            let image = preprocess(&input.plane).map_err(|error| failed(error.to_string()))?;
+            if image.len() != expected {
+                return Err(failed(format!("{} intensities, must be {expected}", image.len())));
+            }
+            Ok(image.into_iter().map(byte).collect())
+        });
+        let images: Vec<Box<[u8]>> = images.collect::<Result<_, TrainError>>()?;
+        let start = self.pixels.len();
+        self.pixels.extend(images);
+        self.labels.extend(series.slices.iter().map(|slice| slice.label));
+        self.runs.push(Run { key: series.key.clone(), slices: start..self.pixels.len() });
+        Ok(())
+    }
+
+    /// The number of slices.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The number of slices with a hemorrhage.
+    #[must_use]
+    pub fn positive_slices(&self) -> usize {
+        self.labels.iter().filter(|&&label| label).count()
+    }
+
+    /// The number of series.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.runs.iter().map(|run| run.key.as_str()).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Splits by series: each label keeps its share, and the seed decides which.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TrainError::Config`] for a part outside `0..=1` and [`TrainError::OneLabel`] if nothing can be learned from
+    /// what is left for training.
+    pub fn split(&self, config: &TrainConfig) -> Result<Split, TrainError> {
+        if !(config.fraction > 0.0 && config.fraction <= 1.0) {
+            return Err(TrainError::Config { what: "fraction", value: config.fraction, must: "in 0..=1 and not 0" });
+        }
+        if !(0.0..1.0).contains(&config.validation) {
+            return Err(TrainError::Config { what: "validation", value: config.validation, must: "in 0..1" });
+        }
+        let mut keys: Vec<&str> = self.runs.iter().map(|run| run.key.as_str()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Random::new(config.seed, "split").shuffle(&mut keys);
+        let positive = |key: &str| {
+            self.runs.iter().filter(|run| run.key == key).any(|run| self.labels[run.slices.clone()].contains(&true))
+        };
+        let (with, without): (Vec<&str>, Vec<&str>) = keys.into_iter().partition(|key| positive(key));
+        let mut held: Vec<&str> = Vec::new();
+        let mut used: Vec<&str> = Vec::new();
+        for keys in [with, without] {
+            let count = share(keys.len(), config.fraction).max(keys.len().min(1));
+            let back = share(count, config.validation);
+            held.extend(&keys[..back]);
+            used.extend(&keys[back..count]);
+        }
+        let runs = |keys: &[&str]| -> Vec<usize> {
+            (0..self.runs.len()).filter(|&run| keys.contains(&self.runs[run].key.as_str())).collect()
+        };
+        let split = Split { training: runs(&used), validation: runs(&held) };
+        let slices = self.slices_of(&split.training);
+        let positive = slices.iter().filter(|&&slice| self.labels[slice]).count();
+        if positive == 0 || positive == slices.len() {
+            return Err(TrainError::OneLabel { slices: slices.len(), positive });
+        }
+        Ok(split)
+    }
+
+    /// The slices of some runs.
+    pub(crate) fn slices_of(&self, runs: &[usize]) -> Vec<usize> {
+        runs.iter().flat_map(|&run| self.runs[run].slices.clone()).collect()
+    }
+
+    /// A slice's first `channels` channels as intensities, appended to `into`.
+    pub(crate) fn intensities(&self, slice: usize, channels: usize, into: &mut Vec<f32>) {
+        into.extend(
+            self.pixels[slice][..channels * self.size * self.size].iter().map(|&value| f32::from(value) / 255.0),
+        );
+    }
+}
+
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..=255"
+)]
+fn byte(intensity: f32) -> u8 {
+    (intensity.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// A part of a count, rounded.
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of series")]
+fn share(count: usize, part: f64) -> usize {
+    (count as f64 * part).round() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::tests::{images, toy};
+
+    #[test]
+    fn a_split_is_by_series_stratified_and_repeats() {
+        let (images, config) = images(40, &TrainConfig { validation: 0.25, ..toy() });
+        let split = images.split(&config).unwrap();
+        assert_eq!(split, images.split(&config).unwrap());
+        let keys = |runs: &[usize]| -> Vec<&str> { runs.iter().map(|&run| images.runs[run].key.as_str()).collect() };
+        let (training, validation) = (keys(&split.training), keys(&split.validation));
+        assert!(validation.len() == 10 && training.len() == 30);
+        assert!(validation.iter().all(|key| !training.contains(key)));
+        let other = images.split(&TrainConfig { seed: config.seed + 1, ..config }).unwrap();
+        assert_ne!(split, other);
+    }
+
+    #[test]
+    fn a_fraction_keeps_the_mix_of_series() {
+        let (images, config) = images(40, &TrainConfig { fraction: 0.5, validation: 0.0, ..toy() });
+        let positive = |runs: &[usize]| {
+            runs.iter().filter(|&&run| images.labels[images.runs[run].slices.clone()].contains(&true)).count()
+        };
+        let split = images.split(&config).unwrap();
+        let all: Vec<usize> = (0..images.runs.len()).collect();
+        assert!(split.validation.is_empty() && split.training.len().abs_diff(20) <= 1);
+        assert!((2 * positive(&split.training)).abs_diff(positive(&all)) <= 1);
+    }
+
+    #[test]
+    fn one_label_and_parts_without_meaning_are_refused() {
+        let (mut images, config) = images(4, &toy());
+        for fraction in [0.0, -0.5, 1.5, f64::NAN] {
+            assert!(matches!(
+                images.split(&TrainConfig { fraction, ..config.clone() }),
+                Err(TrainError::Config { what: "fraction", .. })
+            ));
+        }
+        images.labels.fill(false);
+        assert!(matches!(images.split(&config), Err(TrainError::OneLabel { positive: 0, .. })));
+    }
+}

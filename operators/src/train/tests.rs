@@ -1,0 +1,226 @@
+use std::sync::Arc;
+
+use kernels::units::{Rescale, Window};
+
+use super::*;
+use crate::model::{Arch, Context};
+use crate::record::{Plane, StoredValues};
+
+const SIZE: usize = 32;
+
+/// Networks and stages that train in seconds.
+pub(crate) fn toy() -> TrainConfig {
+    let stage = |epochs, samples, batch, learning_rate| StageConfig {
+        epochs,
+        samples,
+        batch,
+        learning_rate,
+        weight_decay: 1e-4,
+    };
+    TrainConfig {
+        arch: Arch::ResNet18,
+        width: 4,
+        last_stride_one: true,
+        input_size: SIZE,
+        windows: vec![Window::BRAIN, Window::SUBDURAL],
+        context: Context::BiGru,
+        context_hidden: 16,
+        context_layers: 1,
+        context_radius: 3,
+        unet_width: 4,
+        unet_patch: 2,
+        seed: 5,
+        fraction: 1.0,
+        validation: 0.25,
+        classifier: stage(4, 256, 16, 3e-3),
+        head: stage(3, 128, 16, 5e-3),
+        cam: stage(2, 128, 16, 1e-3),
+        segmenter: stage(6, 192, 8, 1e-2),
+    }
+}
+
+/// Where the bright square of a slice is, if it has one: row and column of its corner.
+fn square(series: usize, slice: usize) -> Option<[usize; 2]> {
+    let mut random = Random::item(9, "square", (series * 100 + slice) as u64);
+    (series.is_multiple_of(2) && (2..5).contains(&slice)).then(|| [6 + random.below(14), 6 + random.below(14)])
+}
+
+/// Noise around 30 HU in a disc, with a square of 60 HU.
+fn plane(series: usize, slice: usize) -> Plane {
+    let mut random = Random::item(9, "plane", (series * 100 + slice) as u64);
+    let square = square(series, slice);
+    #[allow(clippy::cast_possible_truncation, reason = "HU of a toy")]
+    let hu = (0..SIZE * SIZE).map(|index| {
+        let (row, column) = (index / SIZE, index % SIZE);
+        let inside = row.abs_diff(16).pow(2) + column.abs_diff(16).pow(2) < 196;
+        let bright =
+            square.is_some_and(|[top, left]| (top..top + 7).contains(&row) && (left..left + 7).contains(&column));
+        let base = if bright {
+            60.0
+        } else if inside {
+            30.0
+        } else {
+            -1000.0
+        };
+        (base + 4.0 * random.normal()) as i16
+    });
+    let values = StoredValues::Signed(hu.collect());
+    Plane { rows: SIZE, columns: SIZE, values, rescale: Rescale::IDENTITY }
+}
+
+fn preprocess(windows: &[Window]) -> impl Fn(&Plane) -> Result<Vec<f32>, String> + Sync {
+    |plane| {
+        Ok(windows.iter().flat_map(|window| plane.hu().into_iter().map(|hu| window.intensity(f32::from(hu)))).collect())
+    }
+}
+
+/// `series` series of 6 slices; every other one has squares in 3 of them.
+pub(crate) fn images(series: usize, config: &TrainConfig) -> (Images, TrainConfig) {
+    let mut images = Images::new(config);
+    for index in 0..series {
+        let slices = (0..6).map(|slice| TrainSlice {
+            plane: Arc::new(plane(index, slice)),
+            spacing_mm: [0.5; 2],
+            label: square(index, slice).is_some(),
+        });
+        let series = TrainSeries { key: format!("series {index}"), slices: slices.collect() };
+        images.add(&series, preprocess(&config.windows)).unwrap();
+    }
+    (images, config.clone())
+}
+
+fn train_toy(config: &TrainConfig, series: usize) -> (Images, Model, Vec<Progress>) {
+    let (images, config) = images(series, config);
+    let mut told = Vec::new();
+    let model =
+        train(config.card("toy", "1"), &images, &config, Device::Cpu, &mut |progress| told.push(progress.clone()))
+            .unwrap();
+    (images, model, told)
+}
+
+#[test]
+fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
+    let config = toy();
+    let (images, model, told) = train_toy(&config, 48);
+    let metrics = &model.card().trained.metrics;
+    for name in ["slice_auc", "sequence_auc", "cam_auc"] {
+        assert!(metrics[name] > 0.9, "{metrics:?}");
+    }
+    assert!((0.0..=1.0).contains(&model.card().gate));
+    assert_eq!(
+        (model.card().trained.studies, model.card().trained.slices, model.card().trained.positive_slices),
+        (48, 288, 72)
+    );
+    for (stage, epochs) in [("classifier", 4), ("head", 3), ("cam", 2)] {
+        let epochs_told: Vec<usize> = told.iter().filter(|told| told.stage == stage).map(|told| told.epoch).collect();
+        assert_eq!(epochs_told, (1..=epochs).collect::<Vec<_>>());
+    }
+
+    // Series that training never saw.
+    let (mut scores, mut labels) = (Vec::new(), Vec::new());
+    for (series, slice) in (100..120).flat_map(|series| (0..6).map(move |slice| (series, slice))) {
+        let image = preprocess(&config.windows)(&plane(series, slice)).unwrap();
+        scores.push(model.encode(&image, 1).unwrap()[0].logit);
+        labels.push(square(series, slice).is_some());
+    }
+    assert!(roc::auc(&scores, &labels).unwrap() > 0.9);
+
+    let truth = |series: usize, slice: usize| {
+        square(series, slice).map(|[top, left]| {
+            (0..SIZE * SIZE)
+                .map(|index| (top..top + 7).contains(&(index / SIZE)) && (left..left + 7).contains(&(index % SIZE)))
+                .collect::<Vec<bool>>()
+        })
+    };
+    let with = add_segmenter(&model, &images, truth, &config, &mut |_| {}).unwrap();
+    let loss = with.card().trained.metrics["segmenter_loss"];
+    assert!(with.card().segmenter && loss < 1.0, "{loss}");
+    let (mut both, mut either) = (0, 0);
+    for (series, slice) in (100..120).step_by(2).flat_map(|series| (2..5).map(move |slice| (series, slice))) {
+        let image = preprocess(&config.windows)(&plane(series, slice)).unwrap();
+        let logits = with.segment(&image[..SIZE * SIZE], 1).unwrap();
+        for (logit, truth) in logits.iter().zip(truth(series, slice).unwrap()) {
+            both += 2 * usize::from(*logit > 0.0 && truth);
+            either += usize::from(*logit > 0.0) + usize::from(truth);
+        }
+    }
+    assert!(both * 10 > either * 6, "Dice {both} / {either}");
+    // Stage 4 leaves all but the U-Net as it was.
+    let image = preprocess(&config.windows)(&plane(100, 3)).unwrap();
+    assert_eq!(with.encode(&image, 1).unwrap(), model.encode(&image, 1).unwrap());
+}
+
+#[test]
+fn a_training_repeats_to_the_last_bit() {
+    let stage = |stage: StageConfig| StageConfig { epochs: 1, samples: 32, ..stage };
+    let short = |seed| {
+        let toy = toy();
+        TrainConfig { seed, classifier: stage(toy.classifier), head: stage(toy.head), cam: stage(toy.cam), ..toy }
+    };
+    let train = |seed| train_toy(&short(seed), 8).1;
+    assert_eq!(train(1).card(), train(1).card());
+    assert_ne!(train(1).card().sha256, train(2).card().sha256);
+}
+
+#[test]
+fn stage_three_changes_exactly_the_cam_head() {
+    use burn_store::ModuleSnapshot as _;
+    let (images, config) = images(8, &toy());
+    let split = images.split(&config).unwrap();
+    let network = Network::new(&config.card("toy", "1"), 1, &connect(Device::Cpu).unwrap());
+    let features =
+        Features::of(&Model::new(config.card("toy", "1"), &network, Device::Cpu).unwrap(), &images, &split).unwrap();
+    let tensors = |network: &Network| -> Vec<(String, Vec<u8>)> {
+        let tensors = network.collect(None, None, false);
+        tensors.iter().map(|tensor| (tensor.name.to_string(), tensor.to_bytes().unwrap().to_vec())).collect()
+    };
+    let before = tensors(&network);
+    let (after, _) = train_cam(network, &features, &images, &split, &config, Device::Cpu, &mut |_| {}).unwrap();
+    let mut changed = 0;
+    for ((name, before), (_, after)) in before.iter().zip(tensors(&after)) {
+        let numbers = before.chunks(4).zip(after.chunks(4)).filter(|(before, after)| before != after).count();
+        assert!(numbers == 0 || name.starts_with("cam."), "{name} changed");
+        changed += numbers;
+    }
+    assert_eq!(changed, config.card("toy", "1").features() + 1);
+    assert!(before.iter().any(|(name, _)| name.ends_with("running_mean")));
+}
+
+#[test]
+fn what_cannot_be_trained_is_named() {
+    let (images, config) = images(8, &toy());
+    let none = |_: usize, _: usize| None;
+    let network = Network::new(&config.card("toy", "1"), 1, &connect(Device::Cpu).unwrap());
+    let model = Model::new(config.card("toy", "1"), &network, Device::Cpu).unwrap();
+    assert!(matches!(
+        add_segmenter(&model, &images, none, &config, &mut |_| {}),
+        Err(TrainError::NoMasks { positive: 9 })
+    ));
+    let short = |_: usize, _: usize| Some(vec![true; 4]);
+    assert!(matches!(
+        add_segmenter(&model, &images, short, &config, &mut |_| {}),
+        Err(TrainError::Mask { len: 4, .. })
+    ));
+
+    let mut empty = Images::new(&config);
+    let series = TrainSeries {
+        key: "broken".to_owned(),
+        slices: vec![TrainSlice { plane: Arc::new(plane(0, 0)), spacing_mm: [0.5; 2], label: true }],
+    };
+    let error = empty.add(&series, |_| Err::<Vec<f32>, _>("no pixels")).unwrap_err();
+    assert_eq!(error.to_string(), "series broken, slice 0: no pixels");
+    assert!(matches!(empty.add(&series, |_| Ok::<_, String>(vec![0.0; 3])), Err(TrainError::Preprocess { .. })));
+    assert_eq!(empty.slices(), 0);
+
+    let wild = TrainConfig { classifier: StageConfig { learning_rate: f64::INFINITY, ..config.classifier }, ..config };
+    let result = train(wild.card("toy", "1"), &images, &wild, Device::Cpu, &mut |_| {});
+    assert!(matches!(result, Err(TrainError::Diverged { stage: "classifier", .. })));
+}
+
+#[test]
+fn a_configuration_reads_back_and_unknown_numbers_are_refused() {
+    let text = serde_json::to_string(&toy()).unwrap();
+    assert_eq!(serde_json::from_str::<TrainConfig>(&text).unwrap(), toy());
+    assert_eq!(serde_json::from_str::<TrainConfig>("{}").unwrap(), TrainConfig::default());
+    assert!(serde_json::from_str::<TrainConfig>("{\"widht\": 8}").is_err());
+}

@@ -1,0 +1,245 @@
+//! What was typed. No input or output happens here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use kernels::Device;
+
+/// Version, revision and features, as `--version` prints them.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision ",
+    env!("HEMOFLOW_REVISION"),
+    ", features ",
+    env!("HEMOFLOW_FEATURES"),
+    ")"
+);
+
+/// Head-CT slices to intracranial-hemorrhage results that stay true while slices arrive.
+#[derive(Debug, Parser)]
+#[command(name = "hemoflow", version = VERSION)]
+pub struct Arguments {
+    /// Where kernels and networks run: cpu, cuda[:N] or wgpu
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    pub device: Device,
+    /// Tell results as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on standard error; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only warnings on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make synthetic studies, stream them through the graph out of order, and check what comes out
+    Demo(Demo),
+    /// Stream files, folders, DICOMDIRs or NIfTI volumes through the graph, and end
+    Run(Run),
+    /// Make a synthetic head-CT data set: DICOM, masks, labels, truth
+    Phantom(Phantom),
+    /// Train models from slice labels alone
+    Train(Train),
+    /// Score a model on a data set with labels and masks
+    Evaluate(Evaluate),
+    /// Print the dataflow graphs as named trees
+    Graphs(Graphs),
+    /// Look at a model
+    #[command(subcommand)]
+    Model(Model),
+}
+
+/// Which model, and who watches.
+#[derive(Args, Clone, Debug)]
+pub struct Inference {
+    /// The folder or card of the model [default: the shipped one]
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Worker threads of the dataflow
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Serve Prometheus metrics here while working, as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// `hemoflow demo`
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Studies to make
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub studies: u64,
+    /// Seed of the studies
+    #[arg(long, default_value_t = 2025, value_name = "S")]
+    pub seed: u64,
+    /// Where results are written
+    #[arg(long, default_value = "demo-out", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Stay up after the results, until interrupted
+    #[arg(long)]
+    pub hold: bool,
+    /// Which model, and who watches.
+    #[command(flatten)]
+    pub inference: Inference,
+}
+
+/// `hemoflow run`
+#[derive(Args, Debug)]
+pub struct Run {
+    /// DICOM files, folders, DICOMDIRs, NIfTI volumes
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Where results are written
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write masks as NIfTI too
+    #[arg(long)]
+    pub nifti: bool,
+    /// Which model, and who watches.
+    #[command(flatten)]
+    pub inference: Inference,
+}
+
+/// `hemoflow phantom`
+#[derive(Args, Debug)]
+pub struct Phantom {
+    /// Where the data set is written
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Studies to make
+    #[arg(long, value_name = "N")]
+    pub studies: u64,
+    /// Seed of the data set
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub seed: u64,
+    /// Slices of each study [default: drawn, 28 to 36]
+    #[arg(long, value_name = "N")]
+    pub slices: Option<usize>,
+    /// Rows and columns of each slice
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    pub matrix: usize,
+    /// What to write
+    #[arg(long, value_delimiter = ',', default_values = ["dicom", "nifti"], value_name = "FORMAT")]
+    pub format: Vec<Format>,
+}
+
+/// A form of the synthetic images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// An instance for each slice, under `dicom/`.
+    Dicom,
+    /// A mask for each study, under `masks/`.
+    Nifti,
+}
+
+/// `hemoflow train`
+#[derive(Args, Debug)]
+pub struct Train {
+    /// Which stages to train
+    pub stage: Stage,
+    /// The DICOM images
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Slice labels in the RSNA 2019 form
+    #[arg(long, value_name = "CSV")]
+    pub labels: PathBuf,
+    /// Where the model is written, and read from by a later stage
+    #[arg(long, value_name = "MODEL_DIR")]
+    pub out: PathBuf,
+    /// Name of the model
+    #[arg(long, default_value = "hemoflow", value_name = "NAME")]
+    pub name: String,
+    /// The classifier: resnet18, resnet34, resnet50 or resnet101
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Channels of the classifier's first stage; 64 is the published width
+    #[arg(long, value_name = "N")]
+    pub width: Option<usize>,
+    /// Rows and columns that the networks see
+    #[arg(long, value_name = "N")]
+    pub input_size: Option<usize>,
+    /// The sequence head: gru, bigru, lstm or bilstm
+    #[arg(long, value_name = "HEAD")]
+    pub context: Option<String>,
+    /// Epochs of the classifier
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seed of initialization, sampling and augmentation
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub seed: u64,
+    /// Percent of the positive slices to learn from, by whole series
+    #[arg(long, default_value_t = 100, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub fraction: u8,
+}
+
+/// A part of the method to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stage {
+    /// The encoder, the sequence head and the map head.
+    Classifier,
+    /// The segmentation network, on the classifier's pseudo-masks.
+    Segmenter,
+    /// Both.
+    All,
+}
+
+/// `hemoflow evaluate`
+#[derive(Args, Debug)]
+pub struct Evaluate {
+    /// The DICOM images
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// True masks, `<StudyUID>.nii.gz`
+    #[arg(long, value_name = "DIR")]
+    pub masks: PathBuf,
+    /// Write `metrics.json` and `report.html` here
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Which model, and who watches.
+    #[command(flatten)]
+    pub inference: Inference,
+}
+
+/// `hemoflow graphs`
+#[derive(Args, Debug)]
+pub struct Graphs {
+    /// One graph only
+    pub name: Option<String>,
+}
+
+/// `hemoflow model`
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// Print the card, the digest and the layers
+    Show {
+        /// The folder or card of the model [default: the shipped one]
+        path: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused_by_name() {
+        let error = Arguments::try_parse_from(["hemoflow", "--device", "tpu", "graphs"]).expect_err("no such device");
+        assert!(error.to_string().contains("tpu"));
+        assert_eq!(error.exit_code(), 2);
+    }
+}

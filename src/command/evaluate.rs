@@ -1,0 +1,136 @@
+//! `hemoflow evaluate`: a model on a data set whose truth is known.
+//!
+//! Predictions come out of the same streaming graph as everywhere else; masks are gated by the predicted label, never by
+//! the true one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use kernels::Device;
+use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
+use operators::geometry;
+use operators::record::{Mask, SeriesKey, Slice};
+use operators::score::{
+    self, Classification, Masks, Metrics, SeriesPrediction, SeriesTruth, SlicePrediction, SliceTruth,
+};
+
+use super::inference::Running;
+use super::{Exit, run};
+use crate::arguments::Evaluate;
+use crate::collector::{Collected, Current};
+use crate::console::Console;
+
+/// Streams the data set, compares with the masks, and tells and writes the scores.
+pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
+    if !arguments.masks.is_dir() {
+        bail!("no folder of masks at {}", arguments.masks.display());
+    }
+    let mut running = Running::start(&arguments.inference, device, |_| {})?;
+    let model = running.model().clone();
+    run::stream(std::slice::from_ref(&arguments.data), &mut running)?;
+    let (collected, _metrics) = running.finish()?;
+    if collected.series.is_empty() {
+        bail!("no CT slice under {}", arguments.data.display());
+    }
+    let predictions: Vec<SeriesPrediction> =
+        collected.series.iter().map(|(key, current)| prediction(key, current)).collect();
+    let truth: Vec<SeriesTruth> = collected
+        .series
+        .iter()
+        .map(|(key, current)| truth(&arguments.masks, key, current, model.max_gap_mm))
+        .collect::<anyhow::Result<_>>()?;
+    let metrics = score::evaluate(&predictions, &truth, model.mask_gate)?;
+    tell(&metrics, console)?;
+    console.json(&metrics)?;
+    if let Some(out) = &arguments.out {
+        fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
+        let title = format!("{} {} on {}", model.name.name, model.name.version, arguments.data.display());
+        put(&out.join("metrics.json"), &serde_json::to_vec_pretty(&metrics)?)?;
+        put(&out.join("report.html"), score::report(&title, &metrics).as_bytes())?;
+    }
+    Ok(exit(&collected))
+}
+
+fn exit(collected: &Collected) -> Exit {
+    for rejection in collected.rejections.keys() {
+        tracing::warn!("rejected {}: {}: {}", rejection.input, rejection.reason, rejection.detail);
+    }
+    if collected.rejections.is_empty() { Exit::Done } else { Exit::SomeRejected }
+}
+
+fn prediction(key: &SeriesKey, current: &Current) -> SeriesPrediction {
+    let voxels = |mask: &Option<std::sync::Arc<Mask>>| mask.as_ref().map(|mask| mask.voxels.clone());
+    let slices = current.publication.slices.iter().map(|published| SlicePrediction {
+        instance: published.slice.instance.clone(),
+        probability: published.probability,
+        mask: voxels(&published.mask),
+        pseudo_mask: voxels(&published.pseudo_mask),
+    });
+    SeriesPrediction { series: key.series.clone(), slices: slices.collect() }
+}
+
+/// The truth of a series: the volume `<StudyUID>.nii.gz`, whose slices are those of the series in z order.
+fn truth(masks: &Path, key: &SeriesKey, current: &Current, max_gap_mm: f64) -> anyhow::Result<SeriesTruth> {
+    let path = masks.join(format!("{}.nii.gz", key.study));
+    let volume = volume(&path).with_context(|| format!("the mask {}", path.display()))?;
+    let slices: Vec<Slice> = current.publication.slices.iter().map(|published| published.slice.clone()).collect();
+    if volume.len() != slices.len() {
+        bail!("{} has {} slices, its series has {}", path.display(), volume.len(), slices.len());
+    }
+    let slabs = geometry::slabs_mm(&slices, max_gap_mm);
+    let truth = |((slice, slab), mask): ((&Slice, f64), Vec<u8>)| SliceTruth {
+        instance: slice.instance.clone(),
+        label: mask.iter().any(|voxel| *voxel != 0),
+        mask: Some(mask),
+        voxel_ml: slice.geometry.pixel_area_mm2() * slab / 1e3,
+    };
+    let slices = slices.iter().zip(slabs).zip(volume).map(truth).collect();
+    Ok(SeriesTruth { series: key.series.clone(), slices })
+}
+
+/// The slices of a volume, each `[rows, columns]`, row major.
+fn volume(path: &PathBuf) -> anyhow::Result<Vec<Vec<u8>>> {
+    let volume = ReaderOptions::new().read_file(path)?.into_volume().into_ndarray::<u8>()?;
+    let [columns, rows, depth] = volume.shape() else {
+        return Err(anyhow!("{} axes, must be 3", volume.ndim()));
+    };
+    let voxel = |z: usize, index: usize| volume[[index % columns, index / columns, z].as_slice()];
+    Ok((0..*depth).map(|z| (0..rows * columns).map(|index| voxel(z, index)).collect()).collect())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn tell(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    for (name, scores) in [("slices", &metrics.slices), ("series", &metrics.series)] {
+        let Classification { n, positives, auc, sensitivity, specificity, .. } = scores;
+        console.line(format!(
+            "{name}: {n}, {positives} positive, AUC {}, sensitivity {} and specificity {} at {:.3}",
+            number(*auc),
+            number(*sensitivity),
+            number(*specificity),
+            metrics.gate
+        ))?;
+    }
+    console.line("mask          Dice/slice  IoU/slice  Dice/volume  error mL  false-positive mL")?;
+    for (name, masks) in
+        [("segmentation", &metrics.segmentation), ("pseudo_mask", &metrics.pseudo_mask), ("union", &metrics.union)]
+    {
+        let Masks { dice, iou, volume_dice, volume_error_ml, false_positive_ml, .. } = masks;
+        console.line(format!(
+            "{name:<12}  {:>10}  {:>9}  {:>11}  {:>8}  {false_positive_ml:>17.2}",
+            number(*dice),
+            number(*iou),
+            number(*volume_dice),
+            number(*volume_error_ml),
+        ))?;
+    }
+    for (subtype, scores) in &metrics.subtypes {
+        let (sensitivity, dice) = (number(scores.sensitivity), number(scores.dice));
+        console.line(format!("{subtype}: {} slices, sensitivity {sensitivity}, Dice {dice}", scores.slices))?;
+    }
+    Ok(())
+}

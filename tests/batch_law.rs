@@ -1,0 +1,48 @@
+//! The batch law, from outside: the order of inputs and repeated inputs change nothing that is published.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{assert_exit, files, phantoms, run, summary};
+
+/// A result without what tells of its history: ticks, latencies, versions.
+pub(crate) fn without_history(mut result: Value) -> Value {
+    let fields = result.as_object_mut().expect("an object");
+    for field in ["tick", "version", "latency_seconds"] {
+        fields.remove(field).unwrap_or_else(|| panic!("no {field}"));
+    }
+    result
+}
+
+fn objects(tree: &Path) -> Vec<(String, Vec<u8>)> {
+    let named = files(tree).into_iter().filter(|path| path.extension().is_some_and(|e| e != "json" && e != "jsonl"));
+    let content = |path: std::path::PathBuf| {
+        let name = path.strip_prefix(tree).expect("below the tree").display().to_string();
+        (name, std::fs::read(path).expect("a file"))
+    };
+    named.map(content).collect()
+}
+
+#[test]
+fn the_order_of_inputs_and_repeated_inputs_change_nothing() {
+    let data = phantoms(2, 10, 5);
+    let dicom = files(&data.path().join("dicom"));
+    let forwards: Vec<&Path> = dicom.iter().map(AsRef::as_ref).collect();
+    let backwards: Vec<&Path> = forwards.iter().rev().copied().collect();
+    let twice: Vec<&Path> = forwards.iter().chain(backwards.iter()).copied().collect();
+    let strided: Vec<&Path> = (0..7).flat_map(|start| forwards.iter().skip(start).step_by(7).copied()).collect();
+    assert_eq!(strided.len(), forwards.len());
+    let (expected, output) = run(&forwards);
+    assert_exit(&output, 0);
+    assert!(summary(expected.path()).iter().any(|result| result["volume_ml"]["pseudo_mask"] != 0.0), "no mask to compare");
+    for inputs in [backwards, twice, strided] {
+        let (tree, output) = run(&inputs);
+        assert_exit(&output, 0);
+        let plain = |tree: &Path| summary(tree).into_iter().map(without_history).collect::<Vec<_>>();
+        assert_eq!(plain(tree.path()), plain(expected.path()));
+        assert_eq!(objects(tree.path()), objects(expected.path()));
+        let versions = |tree: &Path| summary(tree).iter().map(|result| result["version"].clone()).collect::<Vec<_>>();
+        assert_eq!(versions(tree.path()), versions(expected.path()), "an instance sent twice makes no version");
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests of the program as a whole: one binary, so that the large dependencies are linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::as_conversions,
+    reason = "a test fails by panicking and says on standard error what it skips"
+)]
+
+mod batch_law;
+mod commands;
+mod conformance;
+mod real_data;
+mod support;
+mod telemetry;

@@ -1,0 +1,54 @@
+//! Metrics: served while the program works, and every one documented.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use crate::support::program;
+
+/// Starts a small demo that stays up, reads where its metrics are, and gives what they say once all results are out.
+fn scrape() -> String {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = program(["demo", "--studies", "1", "--hold", "--metrics", "127.0.0.1:0", "--out"]);
+    let mut child = command.arg(out.path()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+    let said = BufReader::new(child.stderr.take().expect("standard error"));
+    let mut address = None;
+    for line in said.lines() {
+        let line = line.expect("text");
+        if let Some((_, rest)) = line.split_once("http://") {
+            address = rest.split('/').next().map(str::to_owned);
+        }
+        if line.contains("staying up") {
+            break;
+        }
+    }
+    let mut stream = TcpStream::connect(address.expect("it says where")).expect("it listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_metric_is_served() {
+    let metrics = scrape();
+    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let served: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+    let page = include_str!("../docs/telemetry.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `hemoflow_")?.split('`').next());
+    let documented: BTreeSet<String> = rows.map(|name| format!("hemoflow_{name}")).collect();
+    let unseen = "hemoflow_instances_rejected_total";
+    let expected: BTreeSet<&str> = documented.iter().map(String::as_str).filter(|name| *name != unseen).collect();
+    assert_eq!(served, expected, "a counter without a label value is not served before its first event");
+    for stage in ["Decode", "Encode", "Classify"] {
+        let name = format!("hemoflow_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+        assert!(metrics.contains(&name), "{name} is missing");
+    }
+    assert!(metrics.contains("hemoflow_results_published_total{status=\"final\"}"));
+    assert!(!metrics.contains("2.25."), "a label holds an identifier");
+}
