@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::tags;
@@ -42,7 +43,8 @@ fn items_of(input: &Path) -> Vec<Item> {
             let listed = dicomdir::files(input).into_iter();
             listed.map(|file| file.map_or_else(Item::Rejected, Item::File)).collect()
         }
-        Ok(_) => vec![Item::File(input.to_path_buf())],
+        Ok(found) if found.is_file() => vec![Item::File(input.to_path_buf())],
+        Ok(_) => vec![unreadable(input, &no_file())],
     }
 }
 
@@ -58,13 +60,19 @@ fn walk(folder: &Path, items: &mut Vec<Item>) {
         match (fs::symlink_metadata(&path), fs::metadata(&path)) {
             (Ok(entry), _) if entry.is_dir() => walk(&path, items),
             (_, Ok(target)) if target.is_dir() || dicomdir::is_media_directory(&path) => {}
-            (_, Ok(_)) => items.push(Item::File(path)),
+            (_, Ok(target)) if target.is_file() => items.push(Item::File(path)),
+            (_, Ok(_)) => items.push(unreadable(&path, &no_file())),
             (_, Err(error)) => items.push(unreadable(&path, &error)),
         }
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Item {
+/// Pipes, sockets and devices have no end to read to.
+fn no_file() -> io::Error {
+    io::Error::other("neither a file nor a folder")
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Item {
     Item::Rejected(Rejection::new(path.display().to_string(), Reason::Unreadable, error.to_string()))
 }
 
@@ -169,6 +177,17 @@ mod tests {
         let found = items(&[folder.path().to_path_buf()]);
         let expected = [".hidden", "a", "b/1", "b/2"].map(|name| Item::File(folder.path().join(name)));
         assert_eq!(found, expected);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_not_opened() {
+        let device = PathBuf::from("/dev/zero");
+        let found = items(std::slice::from_ref(&device));
+        let [Item::Rejected(rejection)] = &found[..] else { panic!("a rejection: {found:?}") };
+        assert_eq!((rejection.reason, rejection.input.as_str()), (Reason::Unreadable, "/dev/zero"));
+        let rejection = read(&device).expect_err("no file");
+        assert_eq!((rejection.reason, rejection.detail.as_str()), (Reason::Unreadable, "not a file"));
     }
 
     #[test]

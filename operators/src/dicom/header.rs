@@ -13,24 +13,38 @@ pub struct Header {
     pub attributes: InMemDicomObject,
 }
 
-/// The attributes that [`Header::of`] keeps. Laterality is not among them: a head has none.
-pub const REPEATED: [Tag; 27] = [
+/// The attributes that [`Header::of`] keeps: those that result objects copy or judge by. Laterality is not among them: a
+/// head has none.
+pub const REPEATED: [Tag; 44] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::SOP_INSTANCE_UID,
     tags::STUDY_DATE,
+    tags::SERIES_DATE,
+    tags::ACQUISITION_DATE,
+    tags::CONTENT_DATE,
     tags::STUDY_TIME,
+    tags::SERIES_TIME,
+    tags::ACQUISITION_TIME,
+    tags::CONTENT_TIME,
     tags::ACCESSION_NUMBER,
     tags::MODALITY,
     tags::MANUFACTURER,
     tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::STATION_NAME,
     tags::STUDY_DESCRIPTION,
     tags::MANUFACTURER_MODEL_NAME,
     tags::PATIENT_NAME,
     tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
     tags::PATIENT_BIRTH_DATE,
     tags::PATIENT_SEX,
     tags::PATIENT_AGE,
+    tags::PATIENT_SIZE,
+    tags::PATIENT_WEIGHT,
+    tags::PATIENT_COMMENTS,
+    tags::PATIENT_IDENTITY_REMOVED,
+    tags::DEIDENTIFICATION_METHOD,
     tags::BODY_PART_EXAMINED,
     tags::SLICE_THICKNESS,
     tags::DEVICE_SERIAL_NUMBER,
@@ -41,7 +55,11 @@ pub const REPEATED: [Tag; 27] = [
     tags::INSTANCE_NUMBER,
     tags::FRAME_OF_REFERENCE_UID,
     tags::POSITION_REFERENCE_INDICATOR,
-    tags::ISSUER_OF_PATIENT_ID,
+    tags::NUMBER_OF_FRAMES,
+    tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
+    tags::LOSSY_IMAGE_COMPRESSION,
+    tags::LOSSY_IMAGE_COMPRESSION_RATIO,
+    tags::LOSSY_IMAGE_COMPRESSION_METHOD,
 ];
 
 impl Header {

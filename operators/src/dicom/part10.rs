@@ -34,7 +34,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
         _ => (false, bytes),
     };
     let (meta, data) = FileMeta::split(body)?;
-    let shown = guess(data);
+    let shown = guess(data, data.len());
     let syntax = match (meta.transfer_syntax, shown) {
         // Converters forget to change one or the other; the data cannot be read but as they are.
         (Some(told), Some(shown)) if told != shown && is_little_endian(&told) => shown.to_owned(),
@@ -45,7 +45,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
             let reason = if known && data.is_empty() { Reason::Truncated } else { Reason::NotDicom };
             let what =
                 if known { "no transfer syntax, and a first element that tells none" } else { "no DICOM element" };
-            return Err(Refusal::new(reason, format!("{what} in {} bytes", bytes.len())));
+            return Err(Refusal::new(reason, what));
         }
     };
     let (syntax, data) = inflated(syntax, data)?;
@@ -136,8 +136,14 @@ impl FileMeta {
     }
 }
 
-/// The transfer syntax that the first element of a data set shows, if it starts as data sets do.
-fn guess(data: &[u8]) -> Option<&'static str> {
+/// Whether a file of `len` bytes that begins with `head` may be DICOM, so that no other is read to its end.
+pub(crate) fn begins(head: &[u8], len: usize) -> bool {
+    let marked = head.get(128..132) == Some(b"DICM") || head.starts_with(b"DICM");
+    marked || head.starts_with(&[0x02, 0x00]) || guess(head, len).is_some()
+}
+
+/// The transfer syntax that the first element of a data set of `len` bytes shows, if it starts as data sets do.
+fn guess(data: &[u8], len: usize) -> Option<&'static str> {
     let [a, b, c, d, v, r, ..] = data else { return None };
     let explicit = v.is_ascii_uppercase() && r.is_ascii_uppercase();
     let first_groups = [0x0001, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020];
@@ -148,7 +154,7 @@ fn guess(data: &[u8]) -> Option<&'static str> {
         (true, false, true) => Some(EXPLICIT_VR_BIG_ENDIAN),
         (false, true, _) => {
             let length = u32::from_le_bytes([*v, *r, *data.get(6)?, *data.get(7)?]);
-            let fits = length == u32::MAX || usize::try_from(length).is_ok_and(|length| length <= data.len());
+            let fits = length == u32::MAX || usize::try_from(length).is_ok_and(|length| length <= len);
             (fits && (*c, *d) != (0xFF, 0xFF)).then_some(uids::IMPLICIT_VR_LITTLE_ENDIAN)
         }
         _ => None,

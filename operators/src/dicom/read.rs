@@ -1,6 +1,7 @@
 //! From a file, or a stream of the same bytes, to an [`Instance`]: parsed, admitted, placed and named, not yet decoded.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,10 +25,28 @@ use crate::record::{Digest, Geometry, InstanceUid, Reason, Refusal, Rejection, S
 /// Returns a [`Rejection`] that names the path as given, and why it is refused.
 pub fn read_file(path: &Path) -> Result<Instance, Rejection> {
     let name = path.display().to_string();
-    match fs::read(path) {
-        Ok(bytes) => read_bytes(&name, &bytes),
+    match contents(path) {
+        Ok(Some(bytes)) => read_bytes(&name, &bytes),
+        Ok(None) => Err(Rejection::new(name, Reason::NotDicom, "no DICOM element at its beginning")),
         Err(error) => Err(Rejection::new(name, Reason::Unreadable, error.to_string())),
     }
+}
+
+/// The bytes of a file, or `None` if it begins as no DICOM file does.
+fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    const HEAD: u64 = 256;
+    let mut file = File::open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(HEAD).read_to_end(&mut bytes)?;
+    if !part10::begins(&bytes, usize::try_from(found.len()).unwrap_or(usize::MAX)) {
+        return Ok(None);
+    }
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Reads a DICOM file from its bytes; `name` is what a rejection calls it.
@@ -148,6 +167,8 @@ mod tests {
     use dicom_core::{DataElement, PrimitiveValue, VR};
     use dicom_object::FileMetaTableBuilder;
 
+    use std::fs;
+
     use super::*;
     use crate::decode::decode;
 
@@ -266,6 +287,9 @@ mod tests {
         let expected = slice(from_object("it", image([])).expect("an instance"));
         assert_eq!(slice(read_file(&path).expect("an instance")), expected);
         assert_eq!(slice(read_bytes("it", &bytes[132..]).expect("no preamble")), expected);
+        fs::write(folder.path().join("text"), b"%PDF-1.7").expect("a file");
+        let text = read_file(&folder.path().join("text")).expect_err("no DICOM");
+        assert_eq!((text.reason, text.detail.as_str()), (Reason::NotDicom, "no DICOM element at its beginning"));
         let absent = read_file(&folder.path().join("absent")).expect_err("no file");
         assert_eq!(
             (absent.reason, absent.input),

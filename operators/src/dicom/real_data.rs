@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dicom_dictionary_std::tags;
 use proptest::prelude::*;
 
-use super::Instance;
+use super::{Instance, attribute};
 use crate::decode::decode;
 use crate::dicom::{dicomdir, read};
 use crate::intake::{self, Arrival, Item};
@@ -215,6 +216,21 @@ fn frames_equal_the_single_slices_that_they_were_made_from() {
     let map = read::read_file(&folder.join("eCT_Supplemental.dcm")).expect_err("a perfusion map");
     assert_eq!(map.reason, Reason::Derived);
     assert_eq!(map.detail, "ImageType (0008,0008) is DERIVED\\PRIMARY\\PERFUSION\\RCBF");
+}
+
+#[test]
+fn a_header_tells_of_lossy_compression_and_of_frames() {
+    let Some(folder) = data("a_header_tells", "dicom") else { return };
+    let stated = |path: &str, tag| {
+        let instance = instance(&folder.join(path));
+        let header = instance.frames[0].pixels.header.clone().expect("a header");
+        attribute::text(&header.attributes, tag)
+    };
+    let lossy = "transfer_syntaxes/philips_unsigned12__j2k_lossy_1.2.4.91.dcm";
+    assert_eq!(stated(lossy, tags::LOSSY_IMAGE_COMPRESSION).as_deref(), Some("01"));
+    assert_eq!(stated("ge_head_tilt_irregular/01.dcm", tags::LOSSY_IMAGE_COMPRESSION), None);
+    let frames = "enhanced_multiframe/legacy_converted_ge_3frames_explicit_le.dcm";
+    assert_eq!(stated(frames, tags::NUMBER_OF_FRAMES).as_deref(), Some("3"));
 }
 
 #[test]
