@@ -201,11 +201,17 @@ impl Anatomy {
         self.vault(h, self.base(h))
     }
 
-    fn vault(&self, [x, y, z]: Point, base: f32) -> f32 {
+    /// Signed distance to the cavity as if it had no floor.
+    fn dome([x, y, z]: Point) -> f32 {
         let narrow = 1.0 + 0.10 * (y / 70.0).clamp(-1.2, 0.6);
         let up = z - WIDEST;
         let below = if up > 0.0 { CAVITY_AXES[2] } else { 70.0 };
-        let dome = ellipsoid([x / narrow, y, up], [CAVITY_AXES[0], CAVITY_AXES[1], below]);
+        ellipsoid([x / narrow, y, up], [CAVITY_AXES[0], CAVITY_AXES[1], below])
+    }
+
+    fn vault(&self, h: Point, base: f32) -> f32 {
+        let [x, y, z] = h;
+        let dome = Self::dome(h);
         let (front, rear) = (ramp(-30.0, -44.0, y), ramp(8.0, 26.0, y));
         let middle = 1.0 - ramp(9.0, 19.0, x.abs());
         let floor = -39.0 + 22.0 * front - 21.0 * rear + 9.0 * middle * (1.0 - front) * (1.0 - rear);
@@ -214,13 +220,15 @@ impl Anatomy {
     }
 
     /// Signed distance to the bones that rise into the cavity at the skull base.
-    fn base(&self, [x, y, z]: Point) -> f32 {
+    fn base(&self, h: Point) -> f32 {
+        let [x, y, z] = h;
         if z > 0.0 {
             return 30.0;
         }
         let p = [x.abs(), y, z];
         let petrous = segment(p, [16.0, 10.0, -38.0], [58.0, 30.0, -34.0], [5.0, 9.0]);
         let wing = segment(p, [12.0, -30.0, -21.0], [56.0, -41.0, -8.0], [1.6, 2.8]);
+        let wing = wing.max(Self::dome(h) - 2.0);
         let clivus = segment(p, [0.0, -4.0, -37.0], [0.0, 10.0, -60.0], [6.0, 4.5]);
         let saddle = segment(p, [0.0, -2.0, -31.0], [7.0, -2.0, -30.0], [1.8, 1.5]);
         let roof = segment(p, [2.0, -75.0, -14.0], [2.0, -48.0, -18.0], [1.6, 1.6]);

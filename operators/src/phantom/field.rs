@@ -78,7 +78,7 @@ fn blurred(values: &[f32], side: usize, stride: usize, kernel: &[f32]) -> Vec<f3
     let reach = kernel.len() / 2;
     let mut out = vec![0.0; values.len()];
     let mut line = vec![0.0; side + 2 * reach];
-    let starts = (0..values.len()).filter(|index| (index / stride) % side == 0);
+    let starts = (0..values.len()).filter(|index| (index / stride).is_multiple_of(side));
     for start in starts {
         for (place, slot) in line.iter_mut().enumerate() {
             *slot = values[start + ((place + side * reach - reach) % side) * stride];
