@@ -70,7 +70,7 @@ pub(crate) fn parallel(a: &Geometry, b: &Geometry) -> bool {
 /// The way along the normal from `below` to `above`, mm.
 #[allow(clippy::as_conversions, reason = "positions stay below 2^53 micrometers by construction")]
 pub(crate) fn step_mm(below: &Slice, above: &Slice) -> f64 {
-    (above.along_um - below.along_um) as f64 / 1e3
+    above.along_um.saturating_sub(below.along_um) as f64 / 1e3
 }
 
 #[allow(clippy::as_conversions, reason = "a number of slices or voxels is far below 2^53")]

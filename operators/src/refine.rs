@@ -3,10 +3,13 @@
 //! In: `(series, call)` whose fused maps are on the shelf. Out: the same, once the candidate masks of a positive slice and
 //! of its next neighbors are on the shelf.
 //!
-//! The map is coarse: it says where, not what. Inside the region and the brain, HU are clustered (exactly); the brightest
-//! cluster that can be blood is the seed of the mask, and grows over the bleed that the map covers only in part. What is
-//! not like blood (calcification, the rim that beam hardening brightens) is refused. Whether a component stays is a
-//! question to the neighboring slices: [`consistent`].
+//! The map is coarse: it says where, not what. Inside the region and the brain, HU are clustered (exactly); the clusters
+//! that can be blood are the seed of the mask, which grows over the bleed that the map covers only in part. What is not
+//! like blood (calcification, the rim that beam hardening brightens) is refused. Whether a component stays is a question
+//! to the neighboring slices: [`consistent`].
+//!
+//! Source: Ramananda, Sundaresan, Medical Physics 52(4):2123-2144, 2025, cluster the region of a class activation map
+//! and take the brightest cluster. Levelling, the rule in HU, growth and sizes in mm are ours.
 //!
 //! Shapes are `[rows, columns]`, row major; spacings mm, between rows, then between columns.
 
@@ -39,13 +42,13 @@ pub struct RefineConfig {
     pub lower_hu: i16,
     /// HU above this count as this.
     pub upper_hu: i16,
-    /// The mean of the brightest cluster is blood from this on, HU.
+    /// A cluster is blood by its mean alone from this on, HU.
     pub accept_low_hu: f64,
-    /// The mean of a cluster is no blood above this, HU: calcification, bone.
+    /// A cluster with a mean above this is no blood, HU: calcification, bone.
     pub accept_high_hu: f64,
-    /// Failing that, the mean must be at least this.
+    /// Failing that, the brightest cluster is blood if its mean is at least this, HU,
     pub faint_low_hu: f64,
-    /// Failing that, the mean must lie this far above the median of the brain outside the region, HU.
+    /// and lies this far above the median of the brain outside the region, HU.
     pub faint_above_brain_hu: f64,
     /// Whether HU are replaced by the median of their 3 x 3 neighborhood first.
     pub smooth: bool,

@@ -1,4 +1,5 @@
 //! Real slices for tests, where they are at hand: HU with their geometry.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ fn read(path: &Path) -> Option<Sample> {
         numbers(&object, tags::SLICE_THICKNESS).first().copied(),
     )?;
     let pixels = object.decode_pixel_data().expect("decodable pixels");
-    let signed = numbers(&object, tags::PIXEL_REPRESENTATION) == [1.0];
+    let signed = numbers(&object, tags::PIXEL_REPRESENTATION).contains(&1.0);
     let slope = numbers(&object, tags::RESCALE_SLOPE)[0];
     let intercept = numbers(&object, tags::RESCALE_INTERCEPT)[0];
     let value = |bytes: &[u8]| {

@@ -8,7 +8,8 @@ use super::level::{Counts, level};
 use crate::kmeans::{Cluster, clusters};
 use crate::record::Mask;
 
-/// The candidate mask of a slice of HU: what is blood in `region`, and what is connected to it, inside `brain`.
+/// The candidate mask of a slice of HU: what is blood in `region`, and what is connected to it, inside `brain` or at most
+/// `edge_mm` over it. Empty if an array has not `rows * columns` elements.
 #[must_use]
 pub fn candidate(
     hu: &[i16],
@@ -19,6 +20,9 @@ pub fn candidate(
     brain: &[u8],
     config: &RefineConfig,
 ) -> Mask {
+    if [hu.len(), region.len(), brain.len()].iter().any(|len| *len != rows * columns) {
+        return Mask { voxels: vec![0; rows * columns] };
+    }
     let scene = Scene::new(hu, [rows, columns], spacing_mm, region, brain, config);
     let mut counts = Counts::new(config);
     for (hu, _) in scene.hu.iter().zip(&scene.inside).filter(|(_, inside)| **inside != 0) {
@@ -168,7 +172,7 @@ impl<'a> Scene<'a> {
 
     /// The pixels of `mask` whose HU, clipped, are in a range.
     fn pixels(&self, mask: &[u8], lower: f64, upper: f64, config: &RefineConfig) -> Vec<u8> {
-        let within = |hu: &i16| (lower..=upper).contains(&f64::from((*hu).clamp(config.lower_hu, config.upper_hu)));
+        let within = |hu: &i16| (lower..=upper).contains(&f64::from((*hu).max(config.lower_hu).min(config.upper_hu)));
         mask.iter().zip(&self.hu).map(|(inside, hu)| u8::from(*inside != 0 && within(hu))).collect()
     }
 
@@ -323,6 +327,9 @@ mod tests {
             assert_eq!(mask.is_empty(), hu != 60, "{hu} HU: blood if anything");
         }
         assert!(candidate(&[], 0, 0, [0.5; 2], &[], &[], &config).voxels.is_empty());
+        assert_eq!(candidate(&[60], 1, 1, [0.5; 2], &[], &[1], &config).voxels, [0], "the region has no pixel");
+        let upside_down = RefineConfig { lower_hu: 10, upper_hu: -10, ..config };
+        assert!(candidate(&[60], 1, 1, [0.5; 2], &[1], &[1], &upside_down).is_empty());
     }
 
     #[test]

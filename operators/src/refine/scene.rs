@@ -1,4 +1,5 @@
 //! Drawn slices for tests: a head of ellipses with a known bleed, blurred and noisy as a scanner leaves it.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 
 /// A head, 180 mm long, in a square of 210 mm.
 pub(crate) struct Head {
