@@ -27,7 +27,7 @@ pub fn train_classifier(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Network, Option<f64>), TrainError> {
     let channels = images.windows.len();
-    let size = images.size;
+    let coarse_steps = config.coarse_epochs * config.classifier.samples.div_ceil(config.classifier.batch.max(1));
     let training = connect(device)?.autodiff();
     let mut sampler = Balanced::new(
         &images.slices_of(&split.training),
@@ -42,12 +42,18 @@ pub fn train_classifier(
         network.encoder,
         |encoder, step, count| {
             let slices: Vec<usize> = (0..count).filter_map(|_| sampler.draw()).collect();
+            let coarse = step < coarse_steps;
+            let size = if coarse { images.size / 2 } else { images.size };
             let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
                 let item = u64::try_from(step * count + index).unwrap_or(u64::MAX);
                 let warp = Warp::draw(size, &mut Random::item(config.seed, "classifier warp", item));
                 let mut out = Vec::with_capacity(channels * size * size);
-                for (channel, &window) in images.pixels[slice].chunks(size * size).zip(&images.windows) {
-                    warp.image(channel, window, &mut out);
+                for (channel, &window) in images.pixels[slice].chunks(images.size * images.size).zip(&images.windows) {
+                    if coarse {
+                        warp.image(&halved(channel, images.size), window, &mut out);
+                    } else {
+                        warp.image(channel, window, &mut out);
+                    }
                 }
                 out
             });
@@ -86,7 +92,30 @@ pub(crate) fn encode(model: &Model, images: &Images, slices: &[usize]) -> Result
     Ok(encoded)
 }
 
+/// A square image of half the side: means of 2x2 pixels.
+fn halved(image: &[u8], size: usize) -> Vec<u8> {
+    let at = |row: usize, column: usize| u16::from(image[row * size + column]);
+    (0..size / 2 * (size / 2))
+        .map(|index| {
+            let (row, column) = (2 * (index / (size / 2)), 2 * (index % (size / 2)));
+            let sum = at(row, column) + at(row, column + 1) + at(row + 1, column) + at(row + 1, column + 1);
+            u8::try_from((sum + 2) / 4).unwrap_or(u8::MAX)
+        })
+        .collect()
+}
+
 /// A label as the losses take it.
 pub(crate) fn number(label: bool) -> f32 {
     if label { 1.0 } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_takes_means_of_two_by_two() {
+        let image = [0, 255, 8, 8, 0, 255, 8, 8, 1, 1, 255, 255, 1, 2, 255, 255];
+        assert_eq!(halved(&image, 4), [128, 8, 1, 255]);
+    }
 }

@@ -32,6 +32,7 @@ pub(crate) fn toy() -> TrainConfig {
         seed: 5,
         fraction: 1.0,
         validation: 0.25,
+        coarse_epochs: 1,
         classifier: stage(4, 256, 16, 3e-3),
         head: stage(3, 128, 16, 5e-3),
         cam: stage(2, 128, 16, 1e-3),
