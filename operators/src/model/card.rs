@@ -99,6 +99,18 @@ impl std::str::FromStr for Context {
     }
 }
 
+/// How a map becomes one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean, as published.
+    #[default]
+    Average,
+    /// The fourth root of the mean of fourth powers (generalized mean, Radenovic et al., TPAMI 41(7), 2019): a small bleed
+    /// counts for more than its share of the map.
+    GeneralizedMean,
+}
+
 /// How the weights came to be. Nothing here changes a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -137,6 +149,8 @@ pub struct Card {
     pub width: usize,
     /// Whether the encoder's last stage keeps its resolution: maps of 1/16 of the input, not 1/32.
     pub last_stride_one: bool,
+    /// How the encoder's maps become features.
+    pub pooling: Pooling,
     /// Rows and columns of the networks' input, pixels.
     pub input_size: usize,
     /// The channels of the encoder's input; the first is what the U-Net sees.
@@ -259,6 +273,7 @@ pub(crate) mod tests {
             arch: Arch::ResNet18,
             width: 4,
             last_stride_one: true,
+            pooling: Pooling::GeneralizedMean,
             input_size: 32,
             windows: vec![Window::BRAIN, Window::SUBDURAL, Window::BONE],
             context: Context::BiGru,

@@ -28,7 +28,7 @@ use burn::tensor::{Tensor, TensorData};
 use kernels::Device;
 use rayon::prelude::*;
 
-pub use card::{Arch, Card, Context, TrainedWith};
+pub use card::{Arch, Card, Context, Pooling, TrainedWith};
 pub use error::ModelError;
 pub use network::Network;
 
@@ -210,10 +210,8 @@ impl Model {
     #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "sums in f64 are rounded once to f32")]
     fn pooled(&self, map: Vec<f32>) -> EncodedSlice {
         let pixels = map.len() / self.card.features().max(1);
-        let feature: Vec<f32> = map
-            .chunks(pixels.max(1))
-            .map(|channel| (channel.iter().map(|&value| f64::from(value)).sum::<f64>() / channel.len() as f64) as f32)
-            .collect();
+        let pool = |channel| resnet::pool_channel(channel, self.card.pooling);
+        let feature: Vec<f32> = map.chunks(pixels.max(1)).map(pool).collect();
         let terms = feature.iter().zip(&self.cam_weights).map(|(&value, &weight)| f64::from(value) * f64::from(weight));
         let logit = (terms.sum::<f64>() + f64::from(self.cam_bias)) as f32;
         EncodedSlice { feature, map, logit }

@@ -14,7 +14,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
-use super::card::Arch;
+use super::card::{Arch, Pooling};
 
 /// One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where there is a third.
 #[derive(Module, Debug)]
@@ -204,8 +204,8 @@ impl ResNet {
     }
 
     /// One logit for each image through the pooled features: `[batch, 1]`.
-    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.fc.forward(pool(self.maps(images)))
+    pub(crate) fn forward(&self, images: Tensor<4>, pooling: Pooling) -> Tensor<2> {
+        self.fc.forward(pool(self.maps(images), pooling))
     }
 }
 
@@ -220,10 +220,28 @@ fn patches(images: Tensor<4>) -> Tensor<4> {
     ])
 }
 
-/// Global average pooling: `[batch, D, rows, columns]` to `[batch, D]`.
-pub(crate) fn pool(maps: Tensor<4>) -> Tensor<2> {
+/// Global pooling of maps that are not negative: `[batch, D, rows, columns]` to `[batch, D]`.
+pub(crate) fn pool(maps: Tensor<4>, pooling: Pooling) -> Tensor<2> {
+    /// Keeps the slope of the root finite on an empty map.
+    const NOTHING: f32 = 1e-8;
     let [batch, channels, rows, columns] = maps.dims();
-    maps.reshape([batch, channels, rows * columns]).mean_dim(2).reshape([batch, channels])
+    let maps = maps.reshape([batch, channels, rows * columns]);
+    let pooled = match pooling {
+        Pooling::Average => maps.mean_dim(2),
+        Pooling::GeneralizedMean => (maps.square().square().mean_dim(2) + NOTHING).sqrt().sqrt(),
+    };
+    pooled.reshape([batch, channels])
+}
+
+/// The same for one channel on the host, in a fixed order.
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a sum in f64 is rounded once to f32")]
+pub(crate) fn pool_channel(channel: &[f32], pooling: Pooling) -> f32 {
+    let mean = |of: fn(f64) -> f64| channel.iter().map(|&value| of(f64::from(value))).sum::<f64>() / channel.len() as f64;
+    let pooled = match pooling {
+        Pooling::Average => mean(|value| value),
+        Pooling::GeneralizedMean => (mean(|value| value.powi(4)) + 1e-8).sqrt().sqrt(),
+    };
+    pooled as f32
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ fn a_cam_from_the_class_weights_is_grad_cam_after_min_max() {
     let maps =
         Tensor::<4>::from_data(TensorData::new(encoded.map.clone(), [1, encoded.feature.len(), side, side]), &device)
             .require_grad();
-    let logit = model.network().cam.clone().train().forward(resnet::pool(maps.clone()));
+    let logit = model.network().cam.clone().train().forward(resnet::pool(maps.clone(), Pooling::Average));
     assert!((logit.clone().into_scalar::<f32>() - encoded.logit).abs() < 1e-4);
     let gradient = host("test", maps.grad(&logit.backward()).unwrap()).unwrap();
     let grad_cam: Vec<f32> = (0..pixels)
@@ -298,4 +298,18 @@ fn a_device_that_is_not_built_is_named() {
     let model = Model::new(tiny(), &network, Device::Cuda(0)).unwrap();
     let error = model.encode(&[0.0; 3 * 32 * 32], 1).unwrap_err();
     assert!(error.to_string().contains("--features cuda"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn the_host_pools_as_the_network_does(values in prop::collection::vec(0.0_f32..4.0, 12)) {
+        let maps = Tensor::<1>::from_data(TensorData::new(values.clone(), [12]), &BurnDevice::flex()).reshape([1, 2, 2, 3]);
+        for pooling in [Pooling::Average, Pooling::GeneralizedMean] {
+            let pooled = host("test", resnet::pool(maps.clone(), pooling)).unwrap();
+            for (channel, pooled) in values.chunks(6).zip(pooled) {
+                let expected = resnet::pool_channel(channel, pooling);
+                prop_assert!((pooled - expected).abs() <= 1e-5 * expected.max(1.0), "{pooled} and {expected}");
+            }
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub fn train_classifier(
             let batch = slices.len();
             let input = Tensor::from_data(TensorData::new(pixels, [batch, channels, size, size]), &training);
             let labels = Tensor::<2>::from_data(TensorData::new(labels, [batch, 1]), &training);
-            Ok(cross_entropy(encoder.forward(input), labels).mean())
+            Ok(cross_entropy(encoder.forward(input, card.pooling), labels).mean())
         },
         |encoder| {
             let mut network = rest.clone();

@@ -3,7 +3,7 @@
 use kernels::units::Window;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Arch, Card, Context, TrainedWith};
+use crate::model::{Arch, Card, Context, Pooling, TrainedWith};
 
 /// One stage: AdamW (Loshchilov, Hutter, ICLR 2019), the learning rate rising for the first twentieth of the steps and
 /// falling to zero along a cosine.
@@ -33,6 +33,8 @@ pub struct TrainConfig {
     pub width: usize,
     /// Whether the encoder's last stage keeps its resolution.
     pub last_stride_one: bool,
+    /// How the encoder's maps become features.
+    pub pooling: Pooling,
     /// Rows and columns of the networks' input, pixels.
     pub input_size: usize,
     /// The channels of the encoder's input; the first is what the U-Net sees.
@@ -73,6 +75,7 @@ impl Default for TrainConfig {
             arch: Arch::ResNet18,
             width: 16,
             last_stride_one: true,
+            pooling: Pooling::GeneralizedMean,
             input_size: 256,
             windows: vec![Window::BRAIN, Window::SUBDURAL, Window::BONE],
             context: Context::BiGru,
@@ -84,8 +87,8 @@ impl Default for TrainConfig {
             seed: 1,
             fraction: 1.0,
             validation: 0.15,
-            coarse_epochs: 4,
-            classifier: StageConfig { epochs: 8, samples: 2400, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
+            coarse_epochs: 8,
+            classifier: StageConfig { epochs: 16, samples: 2400, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
             head: StageConfig { epochs: 10, samples: 2048, batch: 32, learning_rate: 2e-3, weight_decay: 1e-3 },
             cam: StageConfig { epochs: 10, samples: 4096, batch: 64, learning_rate: 1e-3, weight_decay: 1e-4 },
             segmenter: StageConfig { epochs: 6, samples: 640, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
@@ -103,6 +106,7 @@ impl TrainConfig {
             arch: self.arch,
             width: self.width,
             last_stride_one: self.last_stride_one,
+            pooling: self.pooling,
             input_size: self.input_size,
             windows: self.windows.clone(),
             context: self.context,

@@ -21,6 +21,7 @@ pub(crate) fn toy() -> TrainConfig {
         arch: Arch::ResNet18,
         width: 4,
         last_stride_one: true,
+        pooling: crate::model::Pooling::GeneralizedMean,
         input_size: SIZE,
         windows: vec![Window::BRAIN, Window::SUBDURAL],
         context: Context::BiGru,
