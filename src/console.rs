@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Where results go: text for people, or JSON for programs.
 pub struct Console {
@@ -43,7 +45,8 @@ impl Console {
     }
 }
 
-/// Progress goes to standard error as plain lines: `-q` leaves warnings, `-v` adds detail.
+/// Progress goes to standard error as plain lines: `-q` leaves warnings, `-v` adds detail. What libraries have to say is left
+/// out: a refused input is told by us, once.
 pub fn log_to_standard_error(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::WARN,
@@ -51,10 +54,11 @@ pub fn log_to_standard_error(verbose: u8, quiet: bool) {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let format = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+    let ours = ["hemoflow", "graphs", "operators", "kernels"].map(|name| (name, level));
+    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let format = format.with_target(false).without_time().with_ansi(false);
     // It fails only when a subscriber is there already, as in tests.
-    format.try_init().ok();
+    tracing_subscriber::registry().with(format).with(Targets::new().with_targets(ours)).try_init().ok();
 }
 
 /// Says on one line why the program failed.
