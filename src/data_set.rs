@@ -62,7 +62,8 @@ impl DataSet {
     pub fn planes(&self, key: &SeriesKey) -> anyhow::Result<Vec<(Slice, Arc<Plane>)>> {
         let Some(slices) = self.series.get(key) else { bail!("no series {}", key.series) };
         let plane = |(slice, path): &(Slice, PathBuf)| {
-            let refused = |rejection: Rejection| anyhow!("{}: {}: {}", path.display(), rejection.reason, rejection.detail);
+            let refused =
+                |rejection: Rejection| anyhow!("{}: {}: {}", path.display(), rejection.reason, rejection.detail);
             let instances = intake::read(path).map_err(refused)?;
             let frame = instances.iter().flat_map(|instance| &instance.frames).find(|frame| frame.slice == *slice);
             let frame = frame.ok_or_else(|| anyhow!("{} changed while it was in use", path.display()))?;

@@ -13,9 +13,9 @@ use operators::dicom::Instance;
 use operators::plumbing::{self, Waker};
 use operators::publish::Publication;
 use operators::record::{Change, Rejection, Tick};
+use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::ProbeHandle;
 
 /// Changes under way at most; more wait at the door.
 const UNDER_WAY: Tick = 96;
@@ -85,9 +85,10 @@ impl Engine {
                         published.send(Output::Published(publication)).ok();
                     });
                     publications.probe_with(&probe);
-                    let rejections = graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
-                        rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
-                    });
+                    let rejections =
+                        graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
+                            rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
+                        });
                     rejections.probe_with(&probe);
                 });
                 let mut passed = 0;
@@ -184,4 +185,3 @@ impl Engine {
         self.workers.join().map_err(|_| anyhow!("the worker threads panicked"))?.context("the graph")
     }
 }
-

@@ -128,10 +128,7 @@ fn overlay(slices: &[PublishedSlice]) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(contact_sheet(&tiles)?))
 }
 
-fn volume(
-    slices: &[PublishedSlice],
-    mask: fn(&PublishedSlice) -> Option<&Mask>,
-) -> anyhow::Result<Option<Vec<u8>>> {
+fn volume(slices: &[PublishedSlice], mask: fn(&PublishedSlice) -> Option<&Mask>) -> anyhow::Result<Option<Vec<u8>>> {
     if slices.is_empty() {
         return Ok(None);
     }

@@ -35,7 +35,10 @@ fn the_order_of_inputs_and_repeated_inputs_change_nothing() {
     assert_eq!(strided.len(), forwards.len());
     let (expected, output) = run(&forwards);
     assert_exit(&output, 0);
-    assert!(summary(expected.path()).iter().any(|result| result["volume_ml"]["pseudo_mask"] != 0.0), "no mask to compare");
+    assert!(
+        summary(expected.path()).iter().any(|result| result["volume_ml"]["pseudo_mask"] != 0.0),
+        "no mask to compare"
+    );
     for inputs in [backwards, twice, strided] {
         let (tree, output) = run(&inputs);
         assert_exit(&output, 0);

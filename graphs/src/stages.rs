@@ -155,7 +155,8 @@ impl Stages {
         let decode = starter.stage("Decode", {
             let pixels = pixels.clone();
             move |tasks: Vec<DecodeTask>| {
-                let received: Result<Vec<_>, _> = tasks.iter().map(|task| take(&pixels, &task.slice, "pixels")).collect();
+                let received: Result<Vec<_>, _> =
+                    tasks.iter().map(|task| take(&pixels, &task.slice, "pixels")).collect();
                 Ok(received?.iter().map(|pixels| decode(pixels)).collect())
             }
         })?;
@@ -218,8 +219,15 @@ impl Stages {
                     let [rows, columns] = task.shape;
                     let own = voxels(&own).unwrap_or_else(|| vec![0; rows * columns]);
                     let (below, above) = (voxels(&below), voxels(&above));
-                    let voxels =
-                        consistent(&own, rows, columns, below.as_deref(), above.as_deref(), probability, &config.refine);
+                    let voxels = consistent(
+                        &own,
+                        rows,
+                        columns,
+                        below.as_deref(),
+                        above.as_deref(),
+                        probability,
+                        &config.refine,
+                    );
                     Ok(Mask { voxels })
                 };
                 tasks.iter().map(reconciled).collect()

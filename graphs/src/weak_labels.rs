@@ -57,14 +57,14 @@ pub fn pseudo_masks(
     let candidate = |target: usize| -> Result<Mask, StageError> {
         let near = target.saturating_sub(config.fuse_reach)..(target + config.fuse_reach + 1).min(run.len());
         let map = model.map_size();
-        let fused =
-            fuse(client, &slices[near.clone()], &encodings[near.clone()], target - near.start, map, config)?;
+        let fused = fuse(client, &slices[near.clone()], &encodings[near.clone()], target - near.start, map, config)?;
         let spacing_mm = slices[target].geometry.spacing_mm();
         Ok(refine(client, &planes[target], spacing_mm, &fused.0, map, config.cam_threshold, &config.refine)?)
     };
     let candidates: Vec<Mask> = (0..run.len()).map(candidate).collect::<Result<_, _>>()?;
     let pseudo_mask = |target: usize| {
-        let beside = |index: Option<usize>| index.and_then(|index| candidates.get(index)).map(|mask| mask.voxels.as_slice());
+        let beside =
+            |index: Option<usize>| index.and_then(|index| candidates.get(index)).map(|mask| mask.voxels.as_slice());
         let plane = &planes[target];
         let voxels = consistent(
             &candidates[target].voxels,

@@ -51,19 +51,11 @@ impl Task for ClassifyTask {
 /// Extension trait for collections of plans.
 pub trait Classify<'scope> {
     /// Passes each plan on, with the classifier's decision, once the logits of its windows are on the shelf.
-    fn classify(
-        self,
-        mask_gate: f32,
-        stage: Stage<ClassifyTask, Vec<f32>>,
-    ) -> Collection<'scope, (SeriesKey, Call)>;
+    fn classify(self, mask_gate: f32, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (SeriesKey, Call)>;
 }
 
 impl<'scope> Classify<'scope> for Collection<'scope, (SeriesKey, Plan)> {
-    fn classify(
-        self,
-        mask_gate: f32,
-        stage: Stage<ClassifyTask, Vec<f32>>,
-    ) -> Collection<'scope, (SeriesKey, Call)> {
+    fn classify(self, mask_gate: f32, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (SeriesKey, Call)> {
         let logits = stage.shelf.clone();
         let windows = |(_, plan): &(SeriesKey, Plan)| {
             let task = |context: &crate::stack::Context| ClassifyTask {

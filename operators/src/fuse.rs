@@ -37,7 +37,8 @@ pub fn fuse(
     if own_encoding.probability < config.cam_gate {
         return Ok(FusedMap::default());
     }
-    let places: Vec<Place> = slices.iter().zip(encodings).map(|(slice, encoding)| place(slice, own, encoding, map, config)).collect();
+    let places: Vec<Place> =
+        slices.iter().zip(encodings).map(|(slice, encoding)| place(slice, own, encoding, map, config)).collect();
     let terms = fuse::terms(&places, target, FuseConfig { max_gap_mm: config.max_gap_mm, reach: config.fuse_reach });
     let maps: Vec<f32> = encodings.iter().flat_map(|encoding| encoding.activation.iter().copied()).collect();
     fuse::fuse(client, &maps, [slices.len(), map[0], map[1]], &[terms]).map(FusedMap)

@@ -8,10 +8,10 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use differential_dataflow::{AsCollection, VecCollection};
 use kernels::executor::Executor;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::{Scope, StreamVec};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
 use crate::event::{StageAsked, Telemetry};
@@ -165,8 +165,7 @@ where
             input.for_each_stamp(|stamp, batches| {
                 let Some(capability) = stamp.retain_least(output.output_index()) else { return };
                 for (record, tick, diff) in batches.flat_map(|batch| batch.drain(..)) {
-                    let (_, updates) =
-                        held.entry(tick).or_insert_with(|| (capability.delayed(&tick), Vec::new()));
+                    let (_, updates) = held.entry(tick).or_insert_with(|| (capability.delayed(&tick), Vec::new()));
                     updates.push((record, diff));
                 }
             });

@@ -157,30 +157,35 @@ pub trait Publish<'scope> {
 impl<'scope> Publish<'scope> for Collection<'scope, (SeriesKey, Fact)> {
     fn publish(self, method: Method, shelves: Shelves) -> StreamVec<'scope, Tick, Publication> {
         let mut known: BTreeMap<SeriesKey, Series> = BTreeMap::new();
-        plumbing::settle(self, "Publish", |(key, _)| key.hashed(), move |tick, updates| {
-            let mut by_series: BTreeMap<SeriesKey, Vec<(Fact, isize)>> = BTreeMap::new();
-            for ((key, fact), diff) in updates {
-                by_series.entry(key).or_default().push((fact, diff));
-            }
-            let mut publications = Vec::new();
-            for (key, updates) in by_series {
-                let series = known.entry(key.clone()).or_default();
-                if !series.apply(updates) || (series.version == 0 && series.calls.is_empty()) {
-                    continue;
+        plumbing::settle(
+            self,
+            "Publish",
+            |(key, _)| key.hashed(),
+            move |tick, updates| {
+                let mut by_series: BTreeMap<SeriesKey, Vec<(Fact, isize)>> = BTreeMap::new();
+                for ((key, fact), diff) in updates {
+                    by_series.entry(key).or_default().push((fact, diff));
                 }
-                series.version += 1;
-                let mut slices: Vec<PublishedSlice> =
-                    series.calls.keys().filter_map(|call| shelves.slice(call, &method)).collect();
-                slices.sort_by(|a, b| a.slice.cmp(&b.slice));
-                debug_assert_eq!(
-                    slices.iter().map(|slice| &slice.slice).collect::<BTreeSet<_>>().len(),
-                    series.calls.len(),
-                    "every block that a published call names is on its shelf"
-                );
-                let (version, status) = (series.version, series.status());
-                publications.push(Publication { key, version, tick, status, slices });
-            }
-            publications
-        })
+                let mut publications = Vec::new();
+                for (key, updates) in by_series {
+                    let series = known.entry(key.clone()).or_default();
+                    if !series.apply(updates) || (series.version == 0 && series.calls.is_empty()) {
+                        continue;
+                    }
+                    series.version += 1;
+                    let mut slices: Vec<PublishedSlice> =
+                        series.calls.keys().filter_map(|call| shelves.slice(call, &method)).collect();
+                    slices.sort_by(|a, b| a.slice.cmp(&b.slice));
+                    debug_assert_eq!(
+                        slices.iter().map(|slice| &slice.slice).collect::<BTreeSet<_>>().len(),
+                        series.calls.len(),
+                        "every block that a published call names is on its shelf"
+                    );
+                    let (version, status) = (series.version, series.status());
+                    publications.push(Publication { key, version, tick, status, slices });
+                }
+                publications
+            },
+        )
     }
 }

@@ -32,11 +32,7 @@ pub enum SegmentError {
 /// # Errors
 ///
 /// Returns [`SegmentError`] if the device or the model fails.
-pub fn segment(
-    model: &Model,
-    client: &Client,
-    planes: &[(Arc<Plane>, [f64; 2])],
-) -> Result<Vec<Mask>, SegmentError> {
+pub fn segment(model: &Model, client: &Client, planes: &[(Arc<Plane>, [f64; 2])]) -> Result<Vec<Mask>, SegmentError> {
     if !model.card().segmenter {
         return Ok(planes.iter().map(|(plane, _)| Mask { voxels: vec![0; plane.rows * plane.columns] }).collect());
     }

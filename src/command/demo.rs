@@ -187,7 +187,8 @@ struct StudyCheck {
 
 impl Check {
     fn of(studies: &[PhantomStudy], collected: &Collected, streamed: &[Report], batch: &[Report]) -> Self {
-        let plain = |report: &Report| Report { version: 0, tick: 0, latency_seconds: Latency::default(), ..report.clone() };
+        let plain =
+            |report: &Report| Report { version: 0, tick: 0, latency_seconds: Latency::default(), ..report.clone() };
         let batch_equal = streamed.iter().map(plain).eq(batch.iter().map(plain));
         let studies = studies.iter().filter_map(|study| StudyCheck::of(study, collected, streamed)).collect();
         Self { studies, batch_equal }

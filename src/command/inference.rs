@@ -53,7 +53,9 @@ fn shipped_model() -> anyhow::Result<PathBuf> {
         .chain(above)
         .map(|folder| folder.join("models"))
         .find(|folder| folder.join("hemoflow.json").is_file())
-        .ok_or_else(|| anyhow!("no shipped model: there is no models/hemoflow.json here or above the program; say --model"))
+        .ok_or_else(|| {
+            anyhow!("no shipped model: there is no models/hemoflow.json here or above the program; say --model")
+        })
 }
 
 /// Loads the model at `path`, or the shipped one.

@@ -8,7 +8,8 @@ use operators::completeness::Status;
 use operators::report::Report;
 
 /// The columns of [`row`].
-pub(super) const HEADER: &str = "study                         slices  probability  volume mL  pseudo mL  version  status";
+pub(super) const HEADER: &str =
+    "study                         slices  probability  volume mL  pseudo mL  version  status";
 
 /// One series.
 pub(super) fn row(report: &Report) -> String {
@@ -28,7 +29,11 @@ pub(super) fn row(report: &Report) -> String {
 pub(super) fn short(uid: &str) -> String {
     const WIDTH: usize = 28;
     let letters: Vec<char> = uid.chars().collect();
-    if letters.len() <= WIDTH { uid.to_owned() } else { format!("…{}", letters[letters.len() + 1 - WIDTH..].iter().collect::<String>()) }
+    if letters.len() <= WIDTH {
+        uid.to_owned()
+    } else {
+        format!("…{}", letters[letters.len() + 1 - WIDTH..].iter().collect::<String>())
+    }
 }
 
 /// The series as they stand now. On a terminal the table is drawn anew in its place; elsewhere a line is printed when a

@@ -12,7 +12,9 @@ use kernels::{Client, Device, KernelError, window};
 use operators::labels;
 use operators::model::Model;
 use operators::record::{Mask, MethodConfig, Plane, SeriesKey};
-use operators::train::{Images, Progress, TrainConfig, TrainSeries, TrainSlice, add_segmenter, train as train_classifier};
+use operators::train::{
+    Images, Progress, TrainConfig, TrainSeries, TrainSlice, add_segmenter, train as train_classifier,
+};
 
 use super::{Exit, inference};
 use crate::arguments::{Stage, Train};
@@ -92,7 +94,8 @@ impl Labeled {
         let path = &arguments.labels;
         let file = File::open(path).with_context(|| format!("cannot open the labels {}", path.display()))?;
         let labels = labels::read(BufReader::new(file)).with_context(|| format!("the labels {}", path.display()))?;
-        let labels: HashMap<String, bool> = labels.into_iter().map(|(instance, label)| (instance.to_string(), label.any)).collect();
+        let labels: HashMap<String, bool> =
+            labels.into_iter().map(|(instance, label)| (instance.to_string(), label.any)).collect();
         let data_set = DataSet::index(&[PathBuf::from(&arguments.data)]);
         for rejection in &data_set.rejections {
             tracing::warn!("rejected {}: {}: {}", rejection.input, rejection.reason, rejection.detail);
@@ -139,12 +142,7 @@ impl Labeled {
     }
 
     /// The pseudo-masks by run and slice, at the networks' input size.
-    fn pseudo_masks(
-        &self,
-        model: &Model,
-        client: &Client,
-        size: usize,
-    ) -> anyhow::Result<Vec<Vec<Option<Vec<bool>>>>> {
+    fn pseudo_masks(&self, model: &Model, client: &Client, size: usize) -> anyhow::Result<Vec<Vec<Option<Vec<bool>>>>> {
         let config = MethodConfig::default();
         let mut masks = Vec::new();
         for key in self.data_set.series.keys() {

@@ -17,8 +17,8 @@ mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
-pub mod seg;
 pub(crate) mod rle;
+pub mod seg;
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};

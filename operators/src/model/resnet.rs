@@ -236,7 +236,8 @@ pub(crate) fn pool(maps: Tensor<4>, pooling: Pooling) -> Tensor<2> {
 /// The same for one channel on the host, in a fixed order.
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a sum in f64 is rounded once to f32")]
 pub(crate) fn pool_channel(channel: &[f32], pooling: Pooling) -> f32 {
-    let mean = |of: fn(f64) -> f64| channel.iter().map(|&value| of(f64::from(value))).sum::<f64>() / channel.len() as f64;
+    let mean =
+        |of: fn(f64) -> f64| channel.iter().map(|&value| of(f64::from(value))).sum::<f64>() / channel.len() as f64;
     let pooled = match pooling {
         Pooling::Average => mean(|value| value),
         Pooling::GeneralizedMean => (mean(|value| value.powi(4)) + 1e-8).sqrt().sqrt(),
