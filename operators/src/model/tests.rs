@@ -135,7 +135,7 @@ fn the_folded_encoder_is_the_encoder() {
         // A few batches move the running statistics away from 0 and 1.
         for seed in 0..3 {
             let images = TensorData::new(noise(4 * 3 * 32 * 32, seed), [4, 3, 32, 32]);
-            training.encoder.forward(Tensor::from_data(images, &device.clone().autodiff()));
+            training.encoder.forward(Tensor::from_data(images, &device.clone().autodiff()), Pooling::Average);
         }
         let encoder = training.valid().encoder;
         let images = Tensor::<4>::from_data(TensorData::new(noise(3 * 32 * 32, 9), [1, 3, 32, 32]), &device);
@@ -151,7 +151,7 @@ fn the_folded_encoder_is_the_encoder() {
 
 #[test]
 fn a_cam_from_the_class_weights_is_grad_cam_after_min_max() {
-    let model = model(tiny(), 11);
+    let model = model(Card { pooling: Pooling::Average, ..tiny() }, 11);
     let images = noise(3 * 32 * 32, 4);
     let encoded = model.encode(&images, 1).unwrap().remove(0);
     let pixels = encoded.map.len() / encoded.feature.len();
