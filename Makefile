@@ -33,7 +33,7 @@ docs: setup
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
 bench: setup
-	$(CARGO) bench --locked --bench kernels -- --quick
+	$(CARGO) bench --locked --workspace --bench kernels -- --quick
 
 clean:
 	$(CARGO) clean

@@ -10,6 +10,9 @@ use operators::intake::{self, Item};
 use operators::record::{Plane, Rejection, SeriesKey, Slice};
 use rayon::prelude::*;
 
+/// A slice, its series and its file.
+type Found = (SeriesKey, Slice, PathBuf);
+
 /// The series of some folders. Pixels stay on disk.
 #[derive(Debug)]
 pub struct DataSet {
@@ -24,7 +27,7 @@ impl DataSet {
     #[must_use]
     pub fn index(inputs: &[PathBuf]) -> Self {
         let items: Vec<Item> = intake::items(inputs);
-        let looked: Vec<Result<Vec<(SeriesKey, Slice, PathBuf)>, Rejection>> = items
+        let looked: Vec<Result<Vec<Found>, Rejection>> = items
             .into_par_iter()
             .map(|item| {
                 let path = match item {

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use operators::dicom::seg::{self, Algorithm, SegFrame, SegKind};
 use operators::mask_volume;
 use operators::overlay::{OverlaySlice, contact_sheet};
@@ -44,7 +44,7 @@ impl ResultTree {
     ///
     /// # Errors
     ///
-    /// Returns an error that names the file that cannot be written.
+    /// Returns an error that names each file that cannot be written; the others are.
     pub fn write(&self, report: &Report, publication: &Publication, method: &Digest) -> anyhow::Result<PathBuf> {
         let folder = self.root.join(folder_name(&report.study_uid)).join(folder_name(&report.series_uid));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
@@ -54,14 +54,24 @@ impl ResultTree {
         let made_from = inputs(slices.iter().map(|published| &published.slice));
         let made_from = Digest::builder("object").digest(&made_from).digest(method).finish();
         let object = |kind, mask| segmentation(kind, mask, publication, &algorithm, &made_from);
-        put(&folder.join("segmentation.dcm"), object(SegKind::Segmentation, mask_of)?)?;
-        put(&folder.join("pseudo_mask.dcm"), object(SegKind::PseudoMask, pseudo_mask_of)?)?;
-        put(&folder.join("overlay.png"), overlay(slices)?)?;
         let without_header = slices.iter().any(|published| published.header.is_none());
         let volume = |mask| if self.nifti || without_header { volume(slices, mask) } else { Ok(None) };
-        put(&folder.join("mask.nii.gz"), volume(mask_of)?)?;
-        put(&folder.join("pseudo_mask.nii.gz"), volume(pseudo_mask_of)?)?;
-        put(&folder.join("result.json"), Some(json(report)?))?;
+        let files = [
+            ("segmentation.dcm", object(SegKind::Segmentation, mask_of)),
+            ("pseudo_mask.dcm", object(SegKind::PseudoMask, pseudo_mask_of)),
+            ("mask.nii.gz", volume(mask_of)),
+            ("pseudo_mask.nii.gz", volume(pseudo_mask_of)),
+            ("overlay.png", overlay(slices)),
+            ("result.json", json(report).map(Some)),
+        ];
+        let written = files.into_iter().map(|(name, bytes)| {
+            let path = folder.join(name);
+            bytes.with_context(|| format!("cannot make {}", path.display())).and_then(|bytes| put(&path, bytes))
+        });
+        let failures: Vec<String> = written.filter_map(|written| Some(format!("{:#}", written.err()?))).collect();
+        if !failures.is_empty() {
+            bail!("{}", failures.join("; "));
+        }
         Ok(folder)
     }
 

@@ -40,7 +40,7 @@ pub fn hemorrhage<'scope>(changes: Collection<'scope, Change>, stages: &Stages) 
         let refined = fused.refine(stages.refine.clone()).reconcile(stages.reconcile.clone());
         refined.segment(method.clone(), stages.segment.clone()).leave_region(scope)
     });
-    let facts = delineated.map(|(key, call)| (key, Fact::Slice(call))).concat(completed);
+    let facts = delineated.map(|(key, call)| (key, Fact::Slice(Box::new(call)))).concat(completed);
     let publications = facts.publish(method.clone(), stages.shelves());
     Hemorrhage { publications, rejections: refused.concat(undecodable) }
 }

@@ -165,7 +165,7 @@ impl Stages {
             let (planes, model, client) = (planes.clone(), Arc::clone(&model), client.clone());
             move |tasks: Vec<EncodeTask>| {
                 let batch: Result<Vec<_>, _> = tasks.iter().map(|task| plane(&planes, &task.slice)).collect();
-                Ok(encode(&*model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
+                Ok(encode(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
             }
         })?;
         let encodings = encode.shelf.clone();
@@ -236,7 +236,7 @@ impl Stages {
         let segment = starter.stage("Segment", move |tasks: Vec<SegmentTask>| {
             let pixels = |task: &SegmentTask| Ok((plane(&planes, &task.slice)?, task.spacing_mm()));
             let batch: Result<Vec<_>, StageError> = tasks.iter().map(pixels).collect();
-            Ok(segment(&*model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
+            Ok(segment(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
         })?;
         Ok(Self { method, pixels, decode, encode, classify, fuse, refine, reconcile, segment })
     }

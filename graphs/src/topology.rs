@@ -23,7 +23,7 @@ pub fn tree(build: impl for<'scope> Fn(Scope<'scope, Tick>) + Send + Sync + 'sta
                     }
                 });
             }
-            worker.dataflow::<Tick, _, _>(|scope| build(scope));
+            worker.dataflow::<Tick, _, _>(&build);
             while worker.step() {}
             if let Some(mut register) = worker.log_register() {
                 register.flush();

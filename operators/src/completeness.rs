@@ -318,13 +318,11 @@ mod tests {
         let found = judge(&slices);
         assert_eq!((found.slices, found.gaps.len()), (28, 0));
         assert_eq!(words(&found), ["overlap", "tilt", "mixed_thickness"]);
-        for issue in &found.issues {
-            match issue {
-                Issue::Tilt { degrees } => assert!((degrees - 18.5).abs() < 0.1, "{degrees}"),
-                Issue::Overlap { step_mm } => assert!((step_mm - 1.08).abs() < 0.01, "{step_mm}"),
-                other => assert_eq!(*other, Issue::MixedThickness { least_mm: 4.0, greatest_mm: 7.0 }),
-            }
-        }
+        let [Issue::Overlap { step_mm }, Issue::Tilt { degrees }, thickness] = &found.issues[..] else {
+            panic!("{:?}", found.issues)
+        };
+        assert!((step_mm - 1.08).abs() < 0.01 && (degrees - 18.5).abs() < 0.1, "{step_mm} mm, {degrees} degrees");
+        assert_eq!(*thickness, Issue::MixedThickness { least_mm: 4.0, greatest_mm: 7.0 });
         // 14 slabs of 4 mm and 14 of 7 mm, less what they share where the blocks meet.
         assert!((found.coverage_mm - (56.0 + 98.0 - (5.5 - 1.08))).abs() < 0.2, "{} mm", found.coverage_mm);
     }

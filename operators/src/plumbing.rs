@@ -145,6 +145,9 @@ where
         .as_collection()
 }
 
+/// The updates of a tick that is not complete, and the right to answer at it.
+type Held<D> = (Capability<Tick>, Vec<(D, isize)>);
+
 /// Hands the updates of each tick to `settle`, in tick order, once no further update of that tick can come; what it
 /// returns is emitted at that tick. Records are brought to the worker that `route` says.
 pub fn settle<'scope, D, E, S>(
@@ -160,7 +163,7 @@ where
 {
     let by_route = Exchange::new(move |(record, _, _): &(D, Tick, isize)| route(record));
     records.inner.unary_frontier::<CapacityContainerBuilder<Vec<E>>, _, _, _>(by_route, name, move |_, _| {
-        let mut held: BTreeMap<Tick, (Capability<Tick>, Vec<(D, isize)>)> = BTreeMap::new();
+        let mut held: BTreeMap<Tick, Held<D>> = BTreeMap::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|stamp, batches| {
                 let Some(capability) = stamp.retain_least(output.output_index()) else { return };

@@ -26,7 +26,7 @@ use crate::store::Shelf;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Fact {
     /// The classifier's decision on a slice that is present.
-    Slice(Call),
+    Slice(Box<Call>),
     /// The sender says that all instances were sent.
     Completed,
 }
@@ -123,7 +123,7 @@ impl Series {
                 Fact::Completed => self.completed += diff,
                 Fact::Slice(call) => {
                     changed = true;
-                    let count = self.calls.entry(call).or_default();
+                    let count = self.calls.entry(*call).or_default();
                     *count += diff;
                 }
             }

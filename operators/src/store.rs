@@ -20,6 +20,8 @@ struct Blocks<V> {
 struct Block<V> {
     value: Option<Arc<V>>,
     holders: isize,
+    /// The latest tick that held it or let it go: what it still needs may be under way until the frontier has passed.
+    last: Tick,
 }
 
 impl<V> Clone for Shelf<V> {
@@ -42,20 +44,22 @@ impl<V> Shelf<V> {
     /// Adds `diff` holders to `name` at `tick`, and says whether its block is here.
     pub fn hold(&self, name: Digest, diff: isize, tick: Tick) -> bool {
         let mut shelf = self.blocks();
-        let block = shelf.blocks.entry(name).or_insert(Block { value: None, holders: 0 });
+        let block = shelf.blocks.entry(name).or_insert(Block { value: None, holders: 0, last: tick });
         block.holders += diff;
-        let (here, held) = (block.value.is_some(), block.holders > 0);
+        block.last = block.last.max(tick);
+        let (here, held, last) = (block.value.is_some(), block.holders > 0, block.last);
         if !held {
-            shelf.idle.entry(tick).or_default().push(name);
+            shelf.idle.entry(last).or_default().push(name);
         }
         here
     }
 
-    /// Puts a block under its name; one that is here already stays.
+    /// Puts a block under its name; one that is here already stays. A name that nobody has held since it was last removed
+    /// gets no block.
     pub fn put(&self, name: Digest, value: Arc<V>) {
-        let mut shelf = self.blocks();
-        let block = shelf.blocks.entry(name).or_insert(Block { value: None, holders: 0 });
-        block.value.get_or_insert(value);
+        if let Some(block) = self.blocks().blocks.get_mut(&name) {
+            block.value.get_or_insert(value);
+        }
     }
 
     /// The block of this name.
@@ -64,13 +68,13 @@ impl<V> Shelf<V> {
         self.blocks().blocks.get(name)?.value.clone()
     }
 
-    /// Removes the blocks that lost their last holder at a tick before `frontier` and have none now.
+    /// Removes the blocks that nobody holds, and that nobody has held or let go at `frontier` or later.
     pub fn compact(&self, frontier: Tick) {
         let mut shelf = self.blocks();
         let later = shelf.idle.split_off(&frontier);
         let idle = std::mem::replace(&mut shelf.idle, later);
         for name in idle.into_values().flatten() {
-            if shelf.blocks.get(&name).is_some_and(|block| block.holders <= 0) {
+            if shelf.blocks.get(&name).is_some_and(|block| block.holders <= 0 && block.last < frontier) {
                 shelf.blocks.remove(&name);
             }
         }
@@ -113,12 +117,28 @@ mod tests {
     fn what_is_held_again_before_it_goes_stays() {
         let shelf = Shelf::default();
         let name = Digest::of(b"block");
-        shelf.put(name, Arc::new(7));
         for (diff, tick) in [(1, 0), (-1, 1), (1, 2)] {
             shelf.hold(name, diff, tick);
+            shelf.put(name, Arc::new(7));
         }
         shelf.compact(3);
         assert!(shelf.get(&name).is_some());
+    }
+
+    #[test]
+    fn what_is_let_go_again_ahead_of_the_frontier_stays_until_it_has_passed() {
+        let shelf = Shelf::default();
+        let name = Digest::of(b"block");
+        for (diff, tick) in [(1, 0), (-1, 5), (1, 9), (-1, 12)] {
+            shelf.hold(name, diff, tick);
+            shelf.put(name, Arc::new(7));
+        }
+        shelf.compact(6);
+        assert!(shelf.get(&name).is_some(), "ticks 9 to 12 may still be under way");
+        shelf.compact(13);
+        assert!(shelf.is_empty());
+        shelf.put(name, Arc::new(7));
+        assert!(shelf.is_empty(), "an answer that nobody waits for any more");
     }
 
     proptest! {

@@ -86,7 +86,7 @@ impl Step {
             Self::Withdraw(key, instance) => {
                 running.send(Change::Withdrawn { key: key.clone(), instance }, Some(&key))?
             }
-            Self::Complete(key) => running.complete(key)?,
+            Self::Complete(key) => running.complete(&key)?,
         };
         Ok(())
     }
@@ -161,7 +161,7 @@ fn batch(studies: &[PhantomStudy], arguments: &Demo, device: Device) -> anyhow::
             key = Some(instance.key);
         }
         if let Some(key) = key {
-            running.complete(key)?;
+            running.complete(&key)?;
         }
     }
     let (collected, _) = running.finish()?;

@@ -125,8 +125,8 @@ impl Running {
     }
 
     /// Says that all instances of a series were sent.
-    pub(super) fn complete(&mut self, key: SeriesKey) -> anyhow::Result<Tick> {
-        self.send(Change::Completed { key: key.clone() }, Some(&key))
+    pub(super) fn complete(&mut self, key: &SeriesKey) -> anyhow::Result<Tick> {
+        self.send(Change::Completed { key: key.clone() }, Some(key))
     }
 
     /// Sends a change of a series.

@@ -54,7 +54,7 @@ pub(super) fn stream(inputs: &[PathBuf], running: &mut Running) -> anyhow::Resul
         running.arrive(&arrival.instance)?;
     }
     for key in keys {
-        running.complete(key)?;
+        running.complete(&key)?;
     }
     Ok(())
 }

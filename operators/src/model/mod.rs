@@ -89,6 +89,17 @@ impl Model {
         Ok(Self { card, digest, device, network, folded, cam_weights, cam_bias })
     }
 
+    /// A model of random weights: the shapes and the speed of a trained one.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError`] if the card describes no network or this build lacks the device.
+    pub fn untrained(card: Card, seed: u64, device: Device) -> Result<Self, ModelError> {
+        card.check()?;
+        let network = Network::new(&card, seed, &connect(device)?);
+        Self::new(card, &network, device)
+    }
+
     /// Reads a model: a card, or a folder that holds one card. The weights lie beside it.
     ///
     /// # Errors
