@@ -20,7 +20,7 @@ pub const VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "hemoflow", version = VERSION)]
 pub struct Arguments {
-    /// Where kernels and networks run: cpu, cuda[:N] or wgpu
+    /// Where kernels and networks run: cpu, cuda, cuda:N or wgpu
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub device: Device,
     /// Tell results as JSON on standard output

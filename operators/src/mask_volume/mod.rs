@@ -58,11 +58,11 @@ pub fn nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, VolumeError>
     written(slices, |voxel| u8::from(voxel != 0))
 }
 
-/// Like [`nifti`], with the voxels' own values: for masks that tell kinds apart.
+/// Like [`nifti()`], with the voxels' own values: for masks that tell kinds apart.
 ///
 /// # Errors
 ///
-/// As [`nifti`].
+/// As [`nifti()`].
 pub fn label_nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, VolumeError> {
     written(slices, |voxel| voxel)
 }
