@@ -19,7 +19,6 @@
 //! | [`distance::distance_mm`] | `[rows, columns]` | mask to mm | Felzenszwalb 2012 | refine |
 //! | [`components`] | `[rows, columns]`, `[depth, rows, columns]` | mask to labels | Wu 2009 | refine, evaluate |
 //! | [`bits`] | `[elements]` to `[bytes]` | mask to packed bits | PS3.5 8.1.1, PS3.3 C.8.20.2 | report |
-//! | [`overlap`] | `[elements]` | masks to ratio | Dice 1945, Jaccard 1912 | evaluate |
 //!
 //! This crate knows nothing of dataflow, DICOM or models.
 #![allow(
@@ -38,7 +37,6 @@ pub mod executor;
 pub mod fuse;
 pub mod histogram;
 pub mod morphology;
-pub mod overlap;
 pub mod resize;
 pub mod units;
 pub mod window;

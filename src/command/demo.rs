@@ -7,11 +7,12 @@
 use std::sync::mpsc;
 
 use anyhow::{Context, anyhow};
-use kernels::{Device, overlap};
+use kernels::Device;
 use operators::dicom::{Instance, read};
 use operators::phantom::{self, PhantomConfig, PhantomSlice, PhantomStudy};
 use operators::record::{Change, InstanceUid, SeriesKey};
 use operators::report::{Latency, Report};
+use operators::score::overlap;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;

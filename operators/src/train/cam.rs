@@ -5,10 +5,10 @@ use burn::tensor::{Tensor, TensorData};
 use super::classifier::number;
 use super::fit::fit;
 use super::loss::cross_entropy;
-use super::roc::auc;
 use super::sampler::Balanced;
 use super::{Features, Images, Progress, Random, Split, TrainConfig, TrainError};
 use crate::model::{Network, connect, host};
+use crate::score::auc::auc;
 
 /// Trains the CAM head alone, from the classifier's layer, on features of a frozen encoder: of the whole model exactly D + 1
 /// numbers change. Gives the slice AUC on the series that are held back.

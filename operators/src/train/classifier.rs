@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use super::fit::fit;
 use super::loss::cross_entropy;
-use super::roc::auc;
 use super::sampler::Balanced;
 use super::warp::Warp;
 use super::{Images, Progress, Random, Split, TrainConfig, TrainError};
 use crate::model::{Card, Model, Network, connect};
+use crate::score::auc::auc;
 
 /// Trains the encoder: binary cross-entropy of logits, both labels equally often, every sample changed at random, the epoch
 /// with the best slice AUC on the series that are held back kept. Gives that AUC.

@@ -8,11 +8,11 @@ use burn::tensor::{Tensor, TensorData};
 use super::classifier::number;
 use super::fit::fit;
 use super::loss::cross_entropy;
-use super::roc::{auc, youden};
 use super::sampler::Balanced;
 use super::{Features, Images, Progress, Random, Split, TrainConfig, TrainError};
 use crate::model::windows::{mean, windows};
 use crate::model::{Head, Network, connect, sequences};
+use crate::score::auc::{auc, youden};
 
 /// What the sequence head scores on the series that are held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -20,7 +20,6 @@ mod head;
 mod images;
 mod loss;
 mod random;
-mod roc;
 mod sampler;
 mod segmenter;
 mod warp;

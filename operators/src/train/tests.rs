@@ -125,7 +125,7 @@ fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
         scores.push(model.encode(&image, 1).unwrap()[0].logit);
         labels.push(square(series, slice).is_some());
     }
-    assert!(roc::auc(&scores, &labels).unwrap() > 0.9);
+    assert!(crate::score::auc::auc(&scores, &labels).unwrap() > 0.9);
 
     let truth = |series: usize, slice: usize| {
         square(series, slice).map(|[top, left]| {

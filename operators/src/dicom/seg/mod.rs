@@ -6,13 +6,13 @@
 //! Source: PS3.3 A.51 and C.8.20 (Segmentation), C.7.6.16 and C.7.6.17 (functional groups, dimensions); codes of
 //! PS3.16: CID 7150, 7151, 7159 (segmented properties), 7162 (algorithm families), 7202, 7203 (source, derivation).
 
-mod bits;
 mod frames;
 mod segment;
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileDicomObject, InMemDicomObject, WithMetaError};
+use kernels::bits;
 
 use self::frames::Stack;
 use super::Header;
@@ -238,7 +238,10 @@ fn image(stack: &Stack<'_>) -> Result<Vec<Element>, SegError> {
     let (Ok(rows), Ok(columns)) = (u16::try_from(rows), u16::try_from(columns)) else {
         return Err(SegError::Matrix(rows, columns));
     };
-    let masks = stack.inside().iter().map(|frame| frame.mask.voxels.as_slice());
+    let masks: Vec<&[u8]> = stack.inside().iter().map(|frame| frame.mask.voxels.as_slice()).collect();
+    let mut bits = bits::pack(&masks.concat());
+    // A value has an even length.
+    bits.resize(bits.len().next_multiple_of(2), 0);
     Ok(vec![
         unsigned(tags::SAMPLES_PER_PIXEL, 1),
         text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
@@ -251,7 +254,7 @@ fn image(stack: &Stack<'_>) -> Result<Vec<Element>, SegError> {
         unsigned(tags::PIXEL_REPRESENTATION, 0),
         text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
         text(tags::SEGMENTS_OVERLAP, VR::CS, "NO"),
-        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(bits::pack(masks))),
+        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(bits)),
     ])
 }
 
