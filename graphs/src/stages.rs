@@ -233,10 +233,11 @@ impl Stages {
                 tasks.iter().map(reconciled).collect()
             }
         })?;
+        let numbers = method.config.refine.clone();
         let segment = starter.stage("Segment", move |tasks: Vec<SegmentTask>| {
             let pixels = |task: &SegmentTask| Ok((plane(&planes, &task.slice)?, task.spacing_mm()));
             let batch: Result<Vec<_>, StageError> = tasks.iter().map(pixels).collect();
-            Ok(segment(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
+            Ok(segment(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?, &numbers)?)
         })?;
         Ok(Self { method, pixels, decode, encode, classify, fuse, refine, reconcile, segment })
     }

@@ -16,6 +16,7 @@
 mod candidate;
 mod consistent;
 mod level;
+mod plausible;
 #[cfg(test)]
 pub(crate) mod scene;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use candidate::candidate;
 pub use consistent::consistent;
+pub use plausible::plausible;
 
 use crate::brain::brain_mask;
 use crate::classify::Call;

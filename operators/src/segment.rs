@@ -1,7 +1,8 @@
 //! Segmentation: the student network's own answer, from the pixels of one slice.
 //!
 //! In: `(series, call)`. Out: the same, once the mask of a positive slice is on the shelf. Logits come back to the
-//! slice's own grid bilinearly; a voxel is inside where its logit is positive and the brain is.
+//! slice's own grid bilinearly; a voxel is inside where its logit is positive, in the brain, and can be blood
+//! ([`plausible`]).
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::classify::Call;
 use crate::model::{Model, ModelError};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Mask, Method, Plane, SeriesKey};
+use crate::refine::{RefineConfig, plausible};
 
 /// A segmentation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +34,12 @@ pub enum SegmentError {
 /// # Errors
 ///
 /// Returns [`SegmentError`] if the device or the model fails.
-pub fn segment(model: &Model, client: &Client, planes: &[(Arc<Plane>, [f64; 2])]) -> Result<Vec<Mask>, SegmentError> {
+pub fn segment(
+    model: &Model,
+    client: &Client,
+    planes: &[(Arc<Plane>, [f64; 2])],
+    config: &RefineConfig,
+) -> Result<Vec<Mask>, SegmentError> {
     if !model.card().segmenter {
         return Ok(planes.iter().map(|(plane, _)| Mask { voxels: vec![0; plane.rows * plane.columns] }).collect());
     }
@@ -44,9 +51,11 @@ pub fn segment(model: &Model, client: &Client, planes: &[(Arc<Plane>, [f64; 2])]
     }
     let logits = model.segment(&images, planes.len())?;
     let mask = |((plane, spacing_mm), logits): (&(Arc<Plane>, [f64; 2]), &[f32])| {
-        let brain = brain_mask(&plane.hu(), plane.rows, plane.columns, *spacing_mm);
-        let logits = resize::bilinear(logits, size, [plane.rows, plane.columns]);
-        Mask { voxels: logits.iter().zip(brain).map(|(logit, brain)| u8::from(*logit > 0.0) & brain).collect() }
+        let (hu, shape) = (plane.hu(), [plane.rows, plane.columns]);
+        let brain = brain_mask(&hu, plane.rows, plane.columns, *spacing_mm);
+        let logits = resize::bilinear(logits, size, shape);
+        let answer: Vec<u8> = logits.iter().map(|logit| u8::from(*logit > 0.0)).collect();
+        plausible(&answer, &hu, shape, *spacing_mm, &brain, config)
     };
     Ok(planes.iter().zip(logits.chunks_exact(size[0] * size[1])).map(mask).collect())
 }

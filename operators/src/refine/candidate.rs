@@ -115,6 +115,19 @@ impl<'a> Scene<'a> {
         Mask { voxels: mask }
     }
 
+    /// What of the region can be blood; see [`plausible`](super::plausible::plausible).
+    pub(super) fn plausible(&self, config: &RefineConfig) -> Mask {
+        if self.is_empty() {
+            return Mask { voxels: vec![0; self.brain.len()] };
+        }
+        let lower = self.median_outside(config) + config.faint_above_brain_hu;
+        let mut mask = self.cleaned(self.pixels(&self.inside, lower, config.dense_hu.into(), config), config);
+        if config.fill {
+            self.fill(&mut mask, config);
+        }
+        Mask { voxels: mask }
+    }
+
     /// The median of the brain outside the region, HU; of all of the brain if the region covers it.
     fn median_outside(&self, config: &RefineConfig) -> f64 {
         let mut outside = Counts::new(config);
