@@ -8,6 +8,7 @@
 //! | [`operators`] | records, DICOM in and out, models, one dataflow operator per file |
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
+//! | [`data_set`] | the series of some folders, for training |
 //! | [`result_tree`] | results as files |
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
 

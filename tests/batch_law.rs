@@ -31,11 +31,19 @@ pub(crate) fn without_history(mut result: Value) -> Value {
     result
 }
 
+/// Every file of a series by its bytes, JSON without the lines of ticks and latencies.
 fn objects(tree: &Path) -> Vec<(String, Vec<u8>)> {
-    let named = files(tree).into_iter().filter(|path| path.extension().is_some_and(|e| e != "json" && e != "jsonl"));
+    let history =
+        |line: &str| ["\"tick\":", "\"first\":", "\"last\":"].iter().any(|field| line.trim().starts_with(field));
+    let named = files(tree).into_iter().filter(|path| path.parent() != Some(tree));
     let content = |path: std::path::PathBuf| {
         let name = path.strip_prefix(tree).expect("below the tree").display().to_string();
-        (name, std::fs::read(path).expect("a file"))
+        let bytes = std::fs::read(&path).expect("a file");
+        if path.extension().is_none_or(|extension| extension != "json") {
+            return (name, bytes);
+        }
+        let text = String::from_utf8(bytes).expect("text");
+        (name, text.lines().filter(|line| !history(line)).collect::<Vec<_>>().join("\n").into_bytes())
     };
     named.map(content).collect()
 }
@@ -58,11 +66,7 @@ fn the_order_of_inputs_and_repeated_inputs_change_nothing() {
     for inputs in [backwards, twice, strided] {
         let (tree, output) = run(&inputs);
         assert_exit(&output, 0);
-        let plain = |tree: &Path| summary(tree).into_iter().map(without_history).collect::<Vec<_>>();
-        assert_eq!(plain(tree.path()), plain(expected.path()));
-        assert_eq!(objects(tree.path()), objects(expected.path()));
-        let versions = |tree: &Path| summary(tree).iter().map(|result| result["version"].clone()).collect::<Vec<_>>();
-        assert_eq!(versions(tree.path()), versions(expected.path()), "an instance sent twice makes no version");
+        assert_eq!(objects(tree.path()), objects(expected.path()), "versions too: an instance sent twice makes none");
     }
 }
 
