@@ -1,13 +1,15 @@
 # make demo    everything from nothing to a result: prepare, build, stream synthetic studies, show what came out
 # make test    everything from nothing to a verdict: prepare, build, run every check
+# make laws    the laws of the streaming graph on 10,000 cases each (LAW_CASES=...): an hour or two on two cores
 #
 # One profile (release) and one feature set, so that the dependencies are built once.
 
 CARGO ?= cargo
 CARGO_FLAGS = --release --locked
+LAW_CASES ?= 10000
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test setup build format lint unit docs bench clean
+.PHONY: demo test laws setup build format lint unit docs bench clean
 
 demo: build
 	target/release/hemoflow demo --out demo-out
@@ -25,6 +27,9 @@ format:
 
 unit: setup
 	$(CARGO) test $(CARGO_FLAGS) --workspace
+
+laws: setup
+	HEMOFLOW_LAW_CASES=$(LAW_CASES) $(CARGO) test $(CARGO_FLAGS) --workspace --test main laws::
 
 lint: setup
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings

@@ -50,6 +50,8 @@ pub enum Command {
     Train(Train),
     /// Score a model on a data set with labels and masks
     Evaluate(Evaluate),
+    /// Tell which slices and which model a study's results came from, and what changed between them
+    Explain(Explain),
     /// Print the dataflow graphs as named trees
     Graphs(Graphs),
     /// Look at a model
@@ -66,6 +68,9 @@ pub struct Inference {
     /// Worker threads of the dataflow
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
+    /// Bytes of results and pixels in memory at most, as 2G or 500M; more goes to disk
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub memory: Option<usize>,
     /// Serve Prometheus metrics here while working, as 127.0.0.1:9464
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
@@ -103,6 +108,15 @@ pub struct Run {
     /// Write masks as NIfTI too
     #[arg(long)]
     pub nifti: bool,
+    /// Keep here what was received, computed and published, and go on from it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Slice labels in the RSNA 2019 form: `views.json` tells how the results agree with them
+    #[arg(long, value_name = "CSV")]
+    pub labels: Option<PathBuf>,
+    /// A model that stands beside the active one: the studies that it calls otherwise are listed
+    #[arg(long, value_name = "PATH")]
+    pub shadow: Option<PathBuf>,
     /// Which model, and who watches.
     #[command(flatten)]
     pub inference: Inference,
@@ -208,6 +222,23 @@ pub struct Evaluate {
     pub inference: Inference,
 }
 
+/// `hemoflow explain`
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// The Study Instance UID
+    #[arg(value_name = "STUDY")]
+    pub study: String,
+    /// The tick to look at [default: the last one]
+    #[arg(long, value_name = "TICK")]
+    pub at: Option<u64>,
+    /// The data folder of a run or a node
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Write the results as they were published at the tick
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
 /// `hemoflow graphs`
 #[derive(Args, Debug)]
 pub struct Graphs {
@@ -225,6 +256,20 @@ pub enum Model {
     },
 }
 
+/// A number of bytes, with K, M or G for 1024, 1024^2 or 1024^3.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let unit = match text.get(digits.len()..) {
+        Some("") => 0,
+        Some("K") => 10,
+        Some("M") => 20,
+        Some("G") => 30,
+        _ => return Err("must be a number with at most one of K, M, G".to_owned()),
+    };
+    let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
+    number.checked_mul(1 << unit).ok_or_else(|| "does not fit".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -234,6 +279,14 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_have_units_and_anything_else_is_refused() {
+        assert_eq!((bytes("17"), bytes("2K"), bytes("3G")), (Ok(17), Ok(2048), Ok(3 << 30)));
+        for text in ["", "K", "1KM", "-1", "1.5G", "99999999999G"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
     }
 
     #[test]

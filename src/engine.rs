@@ -1,35 +1,74 @@
-//! The graph in motion: worker threads, a way in for changes and a way out for results.
+//! The graph in motion: worker threads, lanes of different urgency, a way in for changes and a way out for results.
+//!
+//! A result is published once its tick is complete, so whatever is slow holds back what came after it. Series that cannot
+//! wait therefore have a dataflow of their own, and so do models that only stand beside the active one: three lanes, each
+//! the same graph with its own frontier, over one store and one set of executors, which take the most urgent work first.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender};
-use graphs::hemorrhage::hemorrhage;
+use graphs::hemorrhage;
 use graphs::stages::Stages;
-use kernels::executor::Fault;
+use kernels::executor::{Fault, Urgency};
 use operators::dicom::Instance;
-use operators::plumbing::{self, Waker};
+use operators::event::{FrontierMoved, Telemetry};
+use operators::plumbing::{self, Burst, Door};
 use operators::publish::Publication;
-use operators::record::{Change, Rejection, Tick};
+use operators::record::{Change, Digest, Rejection, Role, SeriesKey, Tick, Use};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
+use timely::worker::Worker;
 
-/// Changes under way at most; more wait at the door.
-const UNDER_WAY: Tick = 96;
+/// Ticks under way in a lane at most; more wait at the door.
+const UNDER_WAY: usize = 96;
+
+/// What enters a lane.
+#[derive(Clone, Debug)]
+enum Input {
+    Change(Change),
+    Use(Use),
+}
+
+impl Input {
+    fn change(self) -> Option<Change> {
+        if let Self::Change(change) = self { Some(change) } else { None }
+    }
+
+    fn usage(self) -> Option<Use> {
+        if let Self::Use(usage) = self { Some(usage) } else { None }
+    }
+}
 
 /// What comes out of the graph.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// A result of a series.
-    Published(Publication),
+    /// A result of a series, and when the change arrived that it is the first to hold.
+    Published(Publication, Instant),
     /// A refused input, or with -1 one that is taken back.
     Rejected(Rejection, isize),
 }
 
-/// The ticks that are behind the graph.
+/// When the changes arrived that some lane is not done with.
+#[derive(Clone, Default)]
+struct Arrivals(Arc<Mutex<BTreeMap<Tick, Instant>>>);
+
+impl Arrivals {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Tick, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when the oldest change at `frontier` or later waits.
+    fn oldest(&self, frontier: Tick) -> Option<Instant> {
+        self.lock().range(frontier..).next().map(|(_, at)| *at)
+    }
+}
+
+/// The ticks that are behind a lane.
 #[derive(Clone, Default)]
 struct Progress(Arc<(Mutex<Tick>, Condvar)>);
 
@@ -38,6 +77,10 @@ impl Progress {
         let (passed, changed) = &*self.0;
         *passed.lock().unwrap_or_else(PoisonError::into_inner) = frontier;
         changed.notify_all();
+    }
+
+    fn passed(&self) -> Tick {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `tick` is behind, or half a second.
@@ -49,11 +92,30 @@ impl Progress {
     }
 }
 
+/// One dataflow: its way in and how far it is.
+struct Lane {
+    records: Sender<Burst<Input>>,
+    door: Door,
+    progress: Progress,
+    under_way: VecDeque<Tick>,
+}
+
+/// What a worker needs to install a lane.
+#[derive(Clone)]
+struct Installed {
+    urgency: Urgency,
+    records: Receiver<Burst<Input>>,
+    door: Door,
+    progress: Progress,
+    stages: Stages,
+}
+
 /// A running graph.
 pub struct Engine {
-    changes: Sender<(Tick, Change)>,
-    waker: Waker,
-    progress: Progress,
+    lanes: BTreeMap<Urgency, Lane>,
+    stat: HashMap<SeriesKey, Urgency>,
+    uses: BTreeMap<Role, Use>,
+    arrivals: Arrivals,
     stages: Stages,
     fault: Fault,
     next: Tick,
@@ -61,86 +123,155 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts `workers` threads; outputs come over the channel that is returned with the engine.
+    /// Starts `workers` threads, which read with nothing until [`Engine::activate`]; outputs come over the channel that is
+    /// returned with the engine. The first tick is `first`.
     ///
     /// # Errors
     ///
     /// Returns an error if the threads cannot be started.
-    pub fn start(stages: Stages, workers: usize, fault: Fault) -> anyhow::Result<(Self, Receiver<Output>)> {
-        let (changes, inputs) = crossbeam_channel::bounded(256);
+    pub fn start(
+        stages: Stages,
+        workers: usize,
+        telemetry: Telemetry,
+        fault: Fault,
+        first: Tick,
+    ) -> anyhow::Result<(Self, Receiver<Output>)> {
         let (output, outputs) = crossbeam_channel::unbounded();
-        let (waker, progress) = (Waker::default(), Progress::default());
-        let install = {
-            let (stages, waker, progress) = (stages.clone(), waker.clone(), progress.clone());
-            move |worker: &mut timely::worker::Worker| {
-                let first = worker.index() == 0;
-                let inputs = first.then(|| inputs.clone());
-                let probe = ProbeHandle::new();
-                worker.dataflow::<Tick, _, _>(|scope| {
-                    let changes = plumbing::source(scope, "Changes", inputs, &waker);
-                    let graph = hemorrhage(changes, &stages);
-                    let (published, rejected) = (output.clone(), output.clone());
-                    // Sending fails only when nobody listens any more.
-                    let publications = graph.publications.map(move |publication| {
-                        published.send(Output::Published(publication)).ok();
-                    });
-                    publications.probe_with(&probe);
-                    let rejections =
-                        graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
-                            rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
-                        });
-                    rejections.probe_with(&probe);
-                });
-                let mut passed = 0;
-                while !probe.done() {
-                    worker.step_or_park(Some(Duration::from_millis(100)));
-                    let frontier = probe.with_frontier(|frontier| frontier.first().copied());
-                    let frontier = frontier.unwrap_or(Tick::MAX);
-                    if first && frontier > passed {
-                        passed = frontier;
-                        stages.compact(frontier);
-                        progress.pass(frontier);
-                    }
-                }
-                progress.pass(Tick::MAX);
-            }
+        let arrivals = Arrivals::default();
+        let (mut lanes, mut installed) = (BTreeMap::new(), Vec::new());
+        for urgency in Urgency::ALL {
+            let (sender, records) = crossbeam_channel::unbounded();
+            let (door, progress) = (Door::default(), Progress::default());
+            let stages = stages.with_urgency(urgency);
+            installed.push(Installed { urgency, records, door: door.clone(), progress: progress.clone(), stages });
+            lanes.insert(urgency, Lane { records: sender, door, progress, under_way: VecDeque::new() });
+        }
+        let run = {
+            let arrivals = arrivals.clone();
+            move |worker: &mut Worker| run(worker, &installed, &output, &arrivals, &telemetry)
         };
         let workers = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
-            let guards = timely::execute(timely::Config::process(workers), install)
+            let guards = timely::execute(timely::Config::process(workers), run)
                 .map_err(|reason| anyhow!("the workers cannot be started: {reason}"))?;
             let ended: Result<Vec<()>, String> = guards.join().into_iter().collect();
             ended.map(|_| ()).map_err(|reason| anyhow!("a worker failed: {reason}"))
         })?;
-        Ok((Self { changes, waker, progress, stages, fault, next: 0, workers }, outputs))
+        let (stat, uses) = (HashMap::new(), BTreeMap::new());
+        Ok((Self { lanes, stat, uses, arrivals, stages, fault, next: first, workers }, outputs))
     }
 
-    /// Lets an instance arrive and returns its tick. Waits while too much is under way.
+    /// The stages that the graph runs on.
+    #[must_use]
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Lets the results be made by `method`, which is loaded. Those of the method before stay until new ones replace them.
     ///
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
-    pub fn arrive(&mut self, instance: &Instance) -> anyhow::Result<Tick> {
-        for frame in &instance.frames {
-            // Held until the graph has taken the arrival in.
-            self.stages.pixels.hold(frame.slice.digest, 1, self.next);
-            self.stages.pixels.put(frame.slice.digest, Arc::new(frame.pixels.clone()));
-        }
-        let slices = instance.frames.iter().map(|frame| frame.slice.clone()).collect();
-        self.send(Change::Arrived { key: instance.key.clone(), instance: instance.uid.clone(), slices })
+    pub fn activate(&mut self, method: Digest) -> anyhow::Result<Tick> {
+        self.reuse(Role::Active, Some(method), &[Urgency::Stat, Urgency::Routine])
     }
 
-    /// Sends a change and returns its tick. Waits while too much is under way.
+    /// Lets `method` stand beside the active one, or nothing. Its work never delays that of the active one; once
+    /// [`Engine::settle`] returns, activating it costs no work on a device.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn shadow(&mut self, method: Option<Digest>) -> anyhow::Result<Tick> {
+        self.reuse(Role::Shadow, method, &[Urgency::Background])
+    }
+
+    fn reuse(&mut self, role: Role, method: Option<Digest>, lanes: &[Urgency]) -> anyhow::Result<Tick> {
+        let by = method.map(|method| Use { role, method });
+        let before = match by {
+            Some(by) => self.uses.insert(role, by),
+            None => self.uses.remove(&role),
+        };
+        let went = before.map(|by| (Input::Use(by), -1));
+        let updates: Vec<_> = went.into_iter().chain(by.map(|by| (Input::Use(by), 1))).collect();
+        self.put(&lanes.iter().map(|lane| (*lane, updates.clone())).collect::<Vec<_>>())
+    }
+
+    /// Lets an instance arrive and returns its tick. Waits while too much is under way. The urgency of a series is that of
+    /// its first instance.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn arrive(&mut self, instance: &Instance, urgency: Urgency) -> anyhow::Result<Tick> {
+        self.arrive_together(std::slice::from_ref(instance), urgency)
+    }
+
+    /// Lets instances arrive at one tick.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn arrive_together(&mut self, instances: &[Instance], urgency: Urgency) -> anyhow::Result<Tick> {
+        let mut changes = Vec::new();
+        for instance in instances {
+            if urgency == Urgency::Stat {
+                self.stat.entry(instance.key.clone()).or_insert(urgency);
+            }
+            for frame in &instance.frames {
+                // Held until the lane of the series and the background have taken the arrival in.
+                self.stages.pixels.hold(frame.slice.digest, 2, self.next);
+                self.stages.pixels.put(frame.slice.digest, Arc::new(frame.pixels.clone()));
+            }
+            changes.push(instance.arrival());
+        }
+        self.change(changes)
+    }
+
+    /// Sends a change that brings no pixels, and returns its tick. Waits while too much is under way.
     ///
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
     pub fn send(&mut self, change: Change) -> anyhow::Result<Tick> {
+        self.change(vec![change])
+    }
+
+    fn change(&mut self, changes: Vec<Change>) -> anyhow::Result<Tick> {
+        let mut lanes: BTreeMap<Urgency, Vec<(Input, isize)>> = BTreeMap::new();
+        for change in changes {
+            let key = change.key();
+            let lane = key.and_then(|key| self.stat.get(key)).copied().unwrap_or(Urgency::Routine);
+            if key.is_some() {
+                lanes.entry(Urgency::Background).or_default().push((Input::Change(change.clone()), 1));
+            }
+            lanes.entry(lane).or_default().push((Input::Change(change), 1));
+        }
+        self.put(&lanes.into_iter().collect::<Vec<_>>())
+    }
+
+    fn put(&mut self, updates: &[(Urgency, Vec<(Input, isize)>)]) -> anyhow::Result<Tick> {
         let tick = self.next;
         self.next += 1;
-        self.changes.send((tick, change)).map_err(|_| anyhow!("the graph has stopped"))?;
-        self.waker.wake();
-        if let Some(oldest) = tick.checked_sub(UNDER_WAY) {
-            self.wait_for(oldest)?;
+        self.arrivals.lock().insert(tick, Instant::now());
+        let mut oldest = None;
+        for (urgency, updates) in updates {
+            let Some(lane) = self.lanes.get_mut(urgency) else { continue };
+            lane.records.send((tick, updates.clone())).map_err(|_| anyhow!("the graph has stopped"))?;
+            // What only stands beside the results delays nobody.
+            if *urgency != Urgency::Background {
+                lane.under_way.push_back(tick);
+                let passed = lane.progress.passed();
+                lane.under_way.retain(|tick| *tick >= passed);
+                let excess = lane.under_way.len().checked_sub(UNDER_WAY);
+                let waits_for = excess.and_then(|excess| lane.under_way.get(excess)).copied();
+                oldest = oldest.or(waits_for.map(|tick| (*urgency, tick)));
+            }
+        }
+        for lane in self.lanes.values() {
+            lane.door.pass(tick + 1);
+        }
+        if let Some((urgency, tick)) = oldest {
+            self.wait_for(urgency, tick)?;
         }
         Ok(tick)
     }
@@ -151,24 +282,31 @@ impl Engine {
         self.next
     }
 
+    /// Gives the next change this tick, if it is later than the one that it would have.
+    pub fn skip_to(&mut self, tick: Tick) {
+        self.next = self.next.max(tick);
+    }
+
     /// Waits until all that was sent has had its effect on the outputs.
     ///
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
     pub fn settle(&self) -> anyhow::Result<()> {
-        self.next.checked_sub(1).map_or(Ok(()), |last| self.wait_for(last))
+        let Some(last) = self.next.checked_sub(1) else { return Ok(()) };
+        Urgency::ALL.into_iter().try_for_each(|urgency| self.wait_for(urgency, last))
     }
 
-    fn wait_for(&self, tick: Tick) -> anyhow::Result<()> {
-        while !self.progress.wait_for(tick) {
+    fn wait_for(&self, urgency: Urgency, tick: Tick) -> anyhow::Result<()> {
+        let Some(lane) = self.lanes.get(&urgency) else { return Ok(()) };
+        while !lane.progress.wait_for(tick) {
             if let Some(message) = self.fault.message() {
                 bail!("{message}");
             }
             if self.workers.is_finished() {
                 bail!("a worker stopped");
             }
-            self.waker.wake();
+            lane.door.wake();
         }
         Ok(())
     }
@@ -180,8 +318,72 @@ impl Engine {
     /// Returns an error if the graph has failed.
     pub fn finish(self) -> anyhow::Result<()> {
         self.settle()?;
-        drop(self.changes);
-        self.waker.wake();
+        for lane in self.lanes.into_values() {
+            drop(lane.records);
+            lane.door.wake();
+        }
         self.workers.join().map_err(|_| anyhow!("the worker threads panicked"))?.context("the graph")
     }
+}
+
+/// Installs the lanes on a worker and runs it until they end.
+fn run(worker: &mut Worker, lanes: &[Installed], output: &Sender<Output>, arrivals: &Arrivals, telemetry: &Telemetry) {
+    let first = worker.index() == 0;
+    let probes: Vec<ProbeHandle<Tick>> = lanes.iter().map(|lane| install(worker, lane, output, arrivals)).collect();
+    let frontier_of =
+        |probe: &ProbeHandle<Tick>| probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Tick::MAX);
+    let mut compacted = 0;
+    while !probes.iter().all(ProbeHandle::done) {
+        worker.step_or_park(Some(Duration::from_millis(100)));
+        if !first {
+            continue;
+        }
+        let frontiers: Vec<Tick> = probes.iter().map(frontier_of).collect();
+        let behind = frontiers.iter().copied().min().unwrap_or(Tick::MAX);
+        if behind > compacted {
+            compacted = behind;
+            if let Some(lane) = lanes.first() {
+                lane.stages.store.compact(behind);
+            }
+            let mut waiting = arrivals.lock();
+            *waiting = waiting.split_off(&behind);
+        }
+        for (lane, frontier) in lanes.iter().zip(frontiers) {
+            if frontier > lane.progress.passed() {
+                lane.progress.pass(frontier);
+            }
+            let lag = arrivals.oldest(frontier).map_or(Duration::ZERO, |at| at.elapsed());
+            telemetry.emit(FrontierMoved { lane: lane.urgency, lag });
+        }
+    }
+    for lane in lanes {
+        lane.progress.pass(Tick::MAX);
+    }
+}
+
+/// Installs one lane.
+fn install(worker: &mut Worker, lane: &Installed, output: &Sender<Output>, arrivals: &Arrivals) -> ProbeHandle<Tick> {
+    let inputs = (worker.index() == 0).then(|| lane.records.clone());
+    let probe = ProbeHandle::new();
+    worker.dataflow::<Tick, _, _>(|scope| {
+        let inputs = plumbing::source(scope, "Inputs", inputs, &lane.door);
+        let changes = inputs.clone().flat_map(Input::change);
+        let graph = hemorrhage::install(changes, inputs.flat_map(Input::usage), &lane.stages);
+        let (published, rejected, arrivals) = (output.clone(), output.clone(), arrivals.clone());
+        // Sending fails only when nobody listens any more.
+        let publications = graph.publications.map(move |publication| {
+            let arrived = arrivals.lock().get(&publication.tick).copied().unwrap_or_else(Instant::now);
+            published.send(Output::Published(publication, arrived)).ok();
+        });
+        publications.probe_with(&probe);
+        // What the background refuses, the lane of the series has refused as well.
+        let heard = lane.urgency != Urgency::Background;
+        let rejections = graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
+            if heard {
+                rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
+            }
+        });
+        rejections.probe_with(&probe);
+    });
+    probe
 }

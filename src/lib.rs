@@ -8,6 +8,7 @@
 //! | [`operators`] | records, DICOM in and out, models, one dataflow operator per file |
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
+//! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
 //! | [`data_set`] | the series of some folders, for training |
 //! | [`result_tree`] | results as files |
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
@@ -16,9 +17,11 @@ pub mod arguments;
 pub mod collector;
 pub mod command;
 pub mod console;
+pub mod data;
 pub mod data_set;
 pub mod engine;
 pub mod http;
+pub mod node;
 pub mod result_tree;
 
 pub use {graphs, kernels, operators};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/summary.json                            one object per series
+//! DIR/views.json                              worklist, prevalence, growth, flips, agreement with the truth
 //! DIR/rejections.jsonl                        one line per refused input
 //! DIR/<StudyUID>/<SeriesUID>/result.json      the newest version
 //!                            segmentation.dcm pseudo_mask.dcm overlay.png mask.nii.gz pseudo_mask.nii.gz
@@ -14,6 +15,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use graphs::views::Snapshot;
 use operators::dicom::seg::{self, Algorithm, SegFrame, SegKind};
 use operators::mask_volume;
 use operators::overlay::{OverlaySlice, contact_sheet};
@@ -40,19 +42,19 @@ impl ResultTree {
         Ok(Self { root: root.to_owned(), nifti })
     }
 
-    /// Writes the result of a series, made by `method`; what an earlier version left and this one lacks is removed.
+    /// Writes the result of a series; what an earlier version left and this one lacks is removed.
     ///
     /// # Errors
     ///
     /// Returns an error that names each file that cannot be written; the others are.
-    pub fn write(&self, report: &Report, publication: &Publication, method: &Digest) -> anyhow::Result<PathBuf> {
+    pub fn write(&self, report: &Report, publication: &Publication) -> anyhow::Result<PathBuf> {
         let folder = self.root.join(folder_name(&report.study_uid)).join(folder_name(&report.series_uid));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let weights = Digest::from_hex(&report.model.sha256).context("the model has no digest")?;
         let algorithm = Algorithm { name: &report.model.name, version: &report.model.version, sha256: &weights };
         let slices = &publication.slices;
         let made_from = inputs(slices.iter().map(|published| &published.slice));
-        let made_from = Digest::builder("object").digest(&made_from).digest(method).finish();
+        let made_from = Digest::builder("object").digest(&made_from).digest(&publication.method.digest).finish();
         let object = |kind, mask| segmentation(kind, mask, publication, &algorithm, &made_from);
         let without_header = slices.iter().any(|published| published.header.is_none());
         let volume = |mask| if self.nifti || without_header { volume(slices, mask) } else { Ok(None) };
@@ -73,6 +75,15 @@ impl ResultTree {
             bail!("{}", failures.join("; "));
         }
         Ok(folder)
+    }
+
+    /// Writes what all results say together.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be written.
+    pub fn write_views(&self, views: &Snapshot) -> anyhow::Result<()> {
+        put(&self.root.join("views.json"), Some(json(views)?))
     }
 
     /// Writes the summary of all series, and the refused inputs.
@@ -156,7 +167,8 @@ fn folder_name(uid: &str) -> String {
     }
 }
 
-fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+/// The bytes of a JSON file.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)

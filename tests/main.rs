@@ -11,6 +11,8 @@
 mod batch_law;
 mod commands;
 mod conformance;
+mod harness;
+mod laws;
 mod real_data;
 mod support;
 mod telemetry;

@@ -2,17 +2,22 @@
 //!
 //! | graph | the question it answers | inputs | outputs |
 //! |---|---|---|---|
-//! | [`hemorrhage`](hemorrhage::hemorrhage) | which hemorrhage does each series show, now? | changes of what is present | publications, rejections |
+//! | [`hemorrhage`](hemorrhage::install) | which hemorrhage does each series show, now? | changes of what is present, methods in use | publications, rejections |
 //! | [`weak_labels`] | what can a segmenter learn from slice labels? | labeled slices | pseudo-masks |
+//! | [`views`] | what do all results say together? | outcomes of series and slices | worklist, prevalence, growth, flips, agreement |
 //!
+//! [`batch`] answers the first question by a plain function: the oracle of the laws.
 //! [`stages`] holds the device work that the graphs share, [`topology`] prints a graph.
 
+pub mod batch;
 pub mod hemorrhage;
+mod readers;
 pub mod stages;
 pub mod topology;
+pub mod views;
 pub mod weak_labels;
 
-use operators::plumbing::{self, Waker};
+use operators::plumbing::{self, Door};
 
 use stages::{StageError, Stages};
 
@@ -24,8 +29,9 @@ use stages::{StageError, Stages};
 pub fn catalogue() -> Result<Vec<(&'static str, String)>, StageError> {
     let stages = Stages::outline()?;
     let tree = topology::tree(move |scope| {
-        let changes = plumbing::source(scope, "Changes", None, &Waker::default());
-        drop(hemorrhage::hemorrhage(changes, &stages));
+        let changes = plumbing::source(scope, "Changes", None, &Door::default());
+        let uses = plumbing::source(scope, "Uses", None, &Door::default());
+        drop(hemorrhage::install(changes, uses, &stages));
     });
     Ok(vec![("hemorrhage", tree)])
 }

@@ -1,9 +1,13 @@
-//! The stages of device work that the graphs share: an executor and a shelf for each.
+//! The stages of device work that the graphs share: a desk and a shelf for each.
+//!
+//! What runs networks and kernels has one executor, which takes the most urgent work first whatever its stage; what runs on
+//! the host has another.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kernels::executor::{Executor, Fault, Limits};
+use kernels::executor::{Builder, Fault, Limits, Ran, Urgency};
 use kernels::{Device, DeviceError};
 use operators::classify::ClassifyTask;
 use operators::decode::{DecodeTask, Decoded, decode};
@@ -15,19 +19,22 @@ use operators::model::{Model, ModelError};
 use operators::plumbing::Stage;
 use operators::publish::Shelves;
 use operators::reconcile::ReconcileTask;
-use operators::record::{Digest, Mask, Method, MethodConfig, Plane, Tick};
+use operators::record::{Digest, Mask, Method, MethodConfig, Methods, Plane};
 use operators::refine::{RefineTask, consistent, refine};
 use operators::segment::{SegmentError, SegmentTask, segment};
-use operators::store::Shelf;
+use operators::store::{Block, Shelf, Store};
 use prometheus::Registry;
+
+use crate::readers::Readers;
 
 /// Everything that a graph needs beside its inputs. One for all workers of a process.
 #[derive(Clone)]
 pub struct Stages {
-    /// The method, which names results.
-    pub method: Method,
+    /// Where blocks stand.
+    pub store: Store,
     /// What was received, until it is taken back.
     pub pixels: Shelf<Pixels>,
+    readers: Readers,
     pub(crate) decode: Stage<DecodeTask, Decoded>,
     pub(crate) encode: Stage<EncodeTask, Encoding>,
     pub(crate) classify: Stage<ClassifyTask, Vec<f32>>,
@@ -35,6 +42,30 @@ pub struct Stages {
     pub(crate) refine: Stage<RefineTask, Mask>,
     pub(crate) reconcile: Stage<ReconcileTask, Mask>,
     pub(crate) segment: Stage<SegmentTask, Mask>,
+}
+
+/// What work runs on, and how it queues.
+#[derive(Clone, Copy, Debug)]
+pub struct Compute {
+    /// Runs networks and kernels.
+    pub device: Device,
+    /// Queues and batches of each stage.
+    pub limits: Limits,
+    /// Threads for what runs on the host.
+    pub host_threads: NonZeroUsize,
+}
+
+impl Compute {
+    /// Compute on `device` with the usual queues, and all cores of the host but one.
+    #[must_use]
+    pub fn on(device: Device) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            device,
+            limits: Limits { queue: 64, batch: 8, deadline: Duration::from_millis(2) },
+            host_threads: NonZeroUsize::new(cores - 1).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
 }
 
 /// Stages that cannot start, or work that cannot be done.
@@ -78,36 +109,41 @@ pub enum StageError {
     },
 }
 
-const LIMITS: Limits = Limits { queue: 64, batch: 8, deadline: Duration::from_millis(2) };
-
-/// Starts stages under one device, fault and telemetry.
-struct Starter {
-    fault: Fault,
+/// Opens desks under one store, limits and telemetry.
+struct Opener {
+    store: Store,
+    limits: Limits,
     telemetry: Telemetry,
 }
 
-impl Starter {
+impl Opener {
     fn stage<Q, A>(
         &self,
+        executor: &mut Builder,
         name: &'static str,
-        mut run: impl FnMut(Vec<Q>) -> Result<Vec<A>, StageError> + Send + 'static,
-    ) -> Result<Stage<Q, A>, StageError>
+        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
+    ) -> Stage<Q, A>
     where
         Q: Send + 'static,
-        A: Send + Sync + 'static,
+        A: Block,
     {
         let ran = {
             let telemetry = self.telemetry.clone();
-            move |ran: kernels::executor::Ran| {
-                telemetry.emit(StageRan { stage: name, tasks: ran.questions, duration: ran.duration });
+            move |ran: Ran<'_>| {
+                telemetry.emit(StageRan { stage: name, duration: ran.duration, waited: ran.waited });
             }
         };
         let run = move |tasks| {
             let blocks = run(tasks).map_err(|error| chain(&error))?;
-            Ok::<_, String>(blocks.into_iter().map(Arc::new).collect())
+            Ok::<Vec<Arc<A>>, String>(blocks.into_iter().map(Arc::new).collect())
         };
-        let (executor, _thread) = Executor::start(name, LIMITS, self.fault.clone(), run, ran)?;
-        Ok(Stage { name, executor, shelf: Shelf::default(), telemetry: self.telemetry.clone() })
+        Stage {
+            name,
+            desk: executor.desk(name, self.limits, run, ran),
+            urgency: Urgency::Routine,
+            shelf: self.store.named_shelf(name),
+            telemetry: self.telemetry.clone(),
+        }
     }
 }
 
@@ -122,7 +158,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-fn take<V>(shelf: &Shelf<V>, name: &Digest, kind: &'static str) -> Result<Arc<V>, StageError> {
+fn take<V: Block>(shelf: &Shelf<V>, name: &Digest, kind: &'static str) -> Result<Arc<V>, StageError> {
     shelf.get(name).ok_or(StageError::Missing { kind, name: *name })
 }
 
@@ -132,85 +168,92 @@ fn plane(shelf: &Shelf<Decoded>, name: &Digest) -> Result<Arc<Plane>, StageError
 }
 
 impl Stages {
-    /// Starts a thread for each stage. What fails later is reported to `fault`.
+    /// Starts the executors. What fails later is reported to `fault`.
     ///
     /// # Errors
     ///
     /// Returns [`StageError`] if the device cannot be used or a thread cannot be started.
-    pub fn start(
-        model: Model,
-        config: MethodConfig,
-        device: Device,
-        telemetry: Telemetry,
-        fault: Fault,
-    ) -> Result<Self, StageError> {
-        let client = device.client()?;
-        let method = Method::new(model.digest(), config)?;
-        let config = method.config.clone();
-        let map = model.map_size();
-        let model = Arc::new(Mutex::new(model));
-        let starter = Starter { fault, telemetry };
+    pub fn start(compute: Compute, store: Store, telemetry: Telemetry, fault: Fault) -> Result<Self, StageError> {
+        let client = compute.device.client()?;
+        let readers = Readers::default();
+        let opener = Opener { store: store.clone(), limits: compute.limits, telemetry };
+        let (mut device, mut host) = (Builder::new("device"), Builder::new("host"));
 
-        let pixels: Shelf<Pixels> = Shelf::default();
-        let decode = starter.stage("Decode", {
+        let pixels: Shelf<Pixels> = store.named_shelf("Receive");
+        let decode = opener.stage(&mut host, "Decode", {
             let pixels = pixels.clone();
             move |tasks: Vec<DecodeTask>| {
-                let received: Result<Vec<_>, _> =
-                    tasks.iter().map(|task| take(&pixels, &task.slice, "pixels")).collect();
-                Ok(received?.iter().map(|pixels| decode(pixels)).collect())
+                tasks.iter().map(|task| Ok(decode(&*take(&pixels, &task.slice, "pixels")?))).collect()
             }
-        })?;
+        });
         let planes = decode.shelf.clone();
-        let encode = starter.stage("Encode", {
-            let (planes, model, client) = (planes.clone(), Arc::clone(&model), client.clone());
+        let encode = opener.stage(&mut device, "Encode", {
+            let (planes, readers, client) = (planes.clone(), readers.clone(), client.clone());
             move |tasks: Vec<EncodeTask>| {
-                let batch: Result<Vec<_>, _> = tasks.iter().map(|task| plane(&planes, &task.slice)).collect();
-                Ok(encode(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?)?)
+                readers.run(
+                    &tasks,
+                    |task| task.method,
+                    |reader, tasks| {
+                        let batch: Result<Vec<_>, _> = tasks.iter().map(|task| plane(&planes, &task.slice)).collect();
+                        Ok(encode(&reader.model(), &client, &batch?)?)
+                    },
+                )
             }
-        })?;
+        });
         let encodings = encode.shelf.clone();
-        let classify = starter.stage("Classify", {
-            let (encodings, model) = (encodings.clone(), Arc::clone(&model));
+        let classify = opener.stage(&mut device, "Classify", {
+            let (encodings, readers) = (encodings.clone(), readers.clone());
             move |tasks: Vec<ClassifyTask>| {
-                let window = |task: &ClassifyTask| {
-                    task.encodings.iter().map(|name| take(&encodings, name, "encoding")).collect::<Result<Vec<_>, _>>()
-                };
-                let windows: Vec<Vec<Arc<Encoding>>> = tasks.iter().map(window).collect::<Result<_, _>>()?;
-                let features: Vec<Vec<&[f32]>> = windows
-                    .iter()
-                    .map(|window| window.iter().map(|encoding| encoding.feature.as_slice()).collect())
-                    .collect();
-                Ok(model.lock().unwrap_or_else(PoisonError::into_inner).classify(&features)?)
+                readers.run(
+                    &tasks,
+                    |task| task.method,
+                    |reader, tasks| {
+                        let window = |task: &&ClassifyTask| {
+                            let names = task.encodings.iter();
+                            names.map(|name| take(&encodings, name, "encoding")).collect::<Result<Vec<_>, _>>()
+                        };
+                        let windows: Vec<Vec<Arc<Encoding>>> = tasks.iter().map(window).collect::<Result<_, _>>()?;
+                        let features: Vec<Vec<&[f32]>> = windows
+                            .iter()
+                            .map(|window| window.iter().map(|encoding| encoding.feature.as_slice()).collect())
+                            .collect();
+                        Ok(reader.model().classify(&features)?)
+                    },
+                )
             }
-        })?;
-        let fuse = starter.stage("Fuse", {
-            let (encodings, client, config) = (encodings.clone(), client.clone(), config.clone());
+        });
+        let fuse = opener.stage(&mut device, "Fuse", {
+            let (encodings, readers, client) = (encodings.clone(), readers.clone(), client.clone());
             move |tasks: Vec<FuseTask>| {
                 let fused = |FuseTask(near): &FuseTask| {
+                    let reader = readers.get(&near.method)?;
                     let maps: Result<Vec<_>, _> =
                         near.encodings.iter().map(|name| take(&encodings, name, "encoding")).collect();
-                    Ok(fuse(&client, &near.slices, &maps?, near.target, map, &config)?)
+                    Ok(fuse(&client, &near.slices, &maps?, near.target, reader.map, &reader.method.config)?)
                 };
                 tasks.iter().map(fused).collect()
             }
-        })?;
-        let refine = starter.stage("Refine", {
-            let (planes, fused, client, config) = (planes.clone(), fuse.shelf.clone(), client.clone(), config.clone());
+        });
+        let refine = opener.stage(&mut host, "Refine", {
+            let (planes, fused, readers, client) =
+                (planes.clone(), fuse.shelf.clone(), readers.clone(), client.clone());
             move |tasks: Vec<RefineTask>| {
                 let refined = |RefineTask(near): &RefineTask| {
-                    let name = &near.name;
+                    let (name, reader) = (&near.name, readers.get(&near.method)?);
                     let slice = near.slice().ok_or(StageError::Missing { kind: "slice", name: *name })?;
                     let (plane, fused) = (plane(&planes, &slice.digest)?, take(&fused, name, "fused map")?);
-                    let spacing_mm = slice.geometry.spacing_mm();
-                    Ok(refine(&client, &plane, spacing_mm, &fused.0, map, config.cam_threshold, &config.refine)?)
+                    let (spacing_mm, config) = (slice.geometry.spacing_mm(), &reader.method.config);
+                    let (map, threshold) = (reader.map, config.cam_threshold);
+                    Ok(refine(&client, &plane, spacing_mm, &fused.0, map, threshold, &config.refine)?)
                 };
                 tasks.iter().map(refined).collect()
             }
-        })?;
-        let reconcile = starter.stage("Reconcile", {
-            let candidates = refine.shelf.clone();
+        });
+        let reconcile = opener.stage(&mut host, "Reconcile", {
+            let (candidates, readers) = (refine.shelf.clone(), readers.clone());
             move |tasks: Vec<ReconcileTask>| {
                 let reconciled = |task: &ReconcileTask| {
+                    let reader = readers.get(&task.method)?;
                     let candidate = |name: &Digest| take(&candidates, name, "candidate");
                     let [below, own, above] = task.candidates.map(|name| name.as_ref().map(candidate).transpose());
                     let (below, own, above) = (below?, own?, above?);
@@ -226,41 +269,92 @@ impl Stages {
                         below.as_deref(),
                         above.as_deref(),
                         probability,
-                        &config.refine,
+                        &reader.method.config.refine,
                     );
                     Ok(Mask { voxels })
                 };
                 tasks.iter().map(reconciled).collect()
             }
-        })?;
-        let numbers = method.config.refine.clone();
-        let segment = starter.stage("Segment", move |tasks: Vec<SegmentTask>| {
-            let pixels = |task: &SegmentTask| Ok((plane(&planes, &task.slice)?, task.spacing_mm()));
-            let batch: Result<Vec<_>, StageError> = tasks.iter().map(pixels).collect();
-            Ok(segment(&model.lock().unwrap_or_else(PoisonError::into_inner), &client, &batch?, &numbers)?)
-        })?;
-        Ok(Self { method, pixels, decode, encode, classify, fuse, refine, reconcile, segment })
+        });
+        let segment = opener.stage(&mut device, "Segment", {
+            let readers = readers.clone();
+            move |tasks: Vec<SegmentTask>| {
+                readers.run(
+                    &tasks,
+                    |task| task.method,
+                    |reader, tasks| {
+                        let pixels = |task: &&SegmentTask| Ok((plane(&planes, &task.slice)?, task.spacing_mm()));
+                        let batch: Result<Vec<_>, StageError> = tasks.iter().map(pixels).collect();
+                        Ok(segment(&reader.model(), &client, &batch?, &reader.method.config.refine)?)
+                    },
+                )
+            }
+        });
+        device.start(NonZeroUsize::MIN, fault.clone())?;
+        host.start(compute.host_threads, fault)?;
+        Ok(Self { store, pixels, readers, decode, encode, classify, fuse, refine, reconcile, segment })
     }
 
     /// Stages that do no work: enough to install a graph and look at it.
     ///
     /// # Errors
     ///
-    /// Returns [`StageError`] if a thread cannot be started.
+    /// Returns [`StageError`] if the metrics cannot be registered.
     pub fn outline() -> Result<Self, StageError> {
         let telemetry = Telemetry::new(Metrics::register(&Registry::new())?);
-        let starter = Starter { fault: Fault::default(), telemetry };
+        let store = Store::unbounded();
+        let opener = Opener { store: store.clone(), limits: Compute::on(Device::Cpu).limits, telemetry };
+        let nobody = &mut Builder::new("nobody");
         Ok(Self {
-            method: Method::new(Digest::of(b"outline"), MethodConfig::default())?,
-            pixels: Shelf::default(),
-            decode: starter.stage("Decode", |_| Err(StageError::Outline))?,
-            encode: starter.stage("Encode", |_| Err(StageError::Outline))?,
-            classify: starter.stage("Classify", |_| Err(StageError::Outline))?,
-            fuse: starter.stage("Fuse", |_| Err(StageError::Outline))?,
-            refine: starter.stage("Refine", |_| Err(StageError::Outline))?,
-            reconcile: starter.stage("Reconcile", |_| Err(StageError::Outline))?,
-            segment: starter.stage("Segment", |_| Err(StageError::Outline))?,
+            pixels: store.named_shelf("Receive"),
+            store,
+            readers: Readers::default(),
+            decode: opener.stage(nobody, "Decode", |_| Err(StageError::Outline)),
+            encode: opener.stage(nobody, "Encode", |_| Err(StageError::Outline)),
+            classify: opener.stage(nobody, "Classify", |_| Err(StageError::Outline)),
+            fuse: opener.stage(nobody, "Fuse", |_| Err(StageError::Outline)),
+            refine: opener.stage(nobody, "Refine", |_| Err(StageError::Outline)),
+            reconcile: opener.stage(nobody, "Reconcile", |_| Err(StageError::Outline)),
+            segment: opener.stage(nobody, "Segment", |_| Err(StageError::Outline)),
         })
+    }
+
+    /// Makes a model ready to read by these numbers, and gives the method that records name it by.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError`] if the method cannot be named.
+    pub fn load(&self, model: Model, config: MethodConfig) -> Result<Arc<Method>, StageError> {
+        self.readers.load(model, config)
+    }
+
+    /// Forgets the model of a method that no record uses any more.
+    pub fn unload(&self, method: &Digest) {
+        self.readers.unload(method);
+    }
+
+    /// The methods that were loaded.
+    #[must_use]
+    pub fn methods(&self) -> &Methods {
+        &self.readers.methods
+    }
+
+    /// The same stages, for work of another urgency. What is received is decoded as routine work even in the background:
+    /// others may wait for the same plane.
+    #[must_use]
+    pub fn with_urgency(&self, urgency: Urgency) -> Self {
+        Self {
+            store: self.store.clone(),
+            pixels: self.pixels.clone(),
+            readers: self.readers.clone(),
+            decode: self.decode.with_urgency(urgency.min(Urgency::Routine)),
+            encode: self.encode.with_urgency(urgency),
+            classify: self.classify.with_urgency(urgency),
+            fuse: self.fuse.with_urgency(urgency),
+            refine: self.refine.with_urgency(urgency),
+            reconcile: self.reconcile.with_urgency(urgency),
+            segment: self.segment.with_urgency(urgency),
+        }
     }
 
     /// The shelves that publications are made of.
@@ -274,32 +368,5 @@ impl Stages {
             pseudo_masks: self.reconcile.shelf.clone(),
             masks: self.segment.shelf.clone(),
         }
-    }
-
-    /// Removes the blocks that no record has named since before `frontier`.
-    pub fn compact(&self, frontier: Tick) {
-        self.pixels.compact(frontier);
-        self.decode.shelf.compact(frontier);
-        self.encode.shelf.compact(frontier);
-        self.classify.shelf.compact(frontier);
-        self.fuse.shelf.compact(frontier);
-        self.refine.shelf.compact(frontier);
-        self.reconcile.shelf.compact(frontier);
-        self.segment.shelf.compact(frontier);
-    }
-
-    /// The blocks on each shelf, by stage.
-    #[must_use]
-    pub fn blocks(&self) -> [(&'static str, usize); 8] {
-        [
-            ("Receive", self.pixels.len()),
-            ("Decode", self.decode.shelf.len()),
-            ("Encode", self.encode.shelf.len()),
-            ("Classify", self.classify.shelf.len()),
-            ("Fuse", self.fuse.shelf.len()),
-            ("Refine", self.refine.shelf.len()),
-            ("Reconcile", self.reconcile.shelf.len()),
-            ("Segment", self.segment.shelf.len()),
-        ]
     }
 }

@@ -20,6 +20,13 @@
 //! | [`components`] | `[rows, columns]`, `[depth, rows, columns]` | mask to labels | Wu 2009 | refine, evaluate |
 //! | [`bits`] | `[elements]` to `[bytes]` | mask to packed bits | PS3.5 8.1.1, PS3.3 C.8.20.2 | report |
 //!
+//! What they run on, and how:
+//!
+//! | item | does | source | used by |
+//! |---|---|---|---|
+//! | [`device::Device`] | `cpu`, `cuda[:N]` or `wgpu` to a client | cubecl | all kernels |
+//! | [`executor::Desk`] | questions to answers: urgent first, in batches under a deadline, no class starved | this project | all stages |
+//!
 //! This crate knows nothing of dataflow, DICOM or models.
 #![allow(
     clippy::as_conversions,

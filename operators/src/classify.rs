@@ -1,6 +1,6 @@
 //! Classification: the probability of a slice in the context of its neighbors.
 //!
-//! In: `(series, plan)` whose encodings are on the shelf. Out: `(series, call)`, once the logits of the plan's windows
+//! In: `(reading, plan)` whose encodings are on the shelf. Out: `(reading, call)`, once the logits of the plan's windows
 //! are on the shelf; a [`Call`] says whether the slice passes the gate of the masks. The logit of a slice is the mean
 //! over all windows that contain it.
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::sigmoid;
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, SeriesKey};
-use crate::stack::Plan;
+use crate::record::{Digest, Methods, Reading};
+use crate::stack::{Context, Plan};
 use crate::store::Shelf;
 
 /// A plan with the classifier's decision.
@@ -38,6 +38,8 @@ pub fn probability(plan: &Plan, logits: &Shelf<Vec<f32>>) -> Option<f32> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassifyTask {
     name: Digest,
+    /// The method whose model classifies.
+    pub method: Digest,
     /// Names of the encodings, in z order.
     pub encodings: Vec<Digest>,
 }
@@ -51,22 +53,22 @@ impl Task for ClassifyTask {
 /// Extension trait for collections of plans.
 pub trait Classify<'scope> {
     /// Passes each plan on, with the classifier's decision, once the logits of its windows are on the shelf.
-    fn classify(self, mask_gate: f32, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (SeriesKey, Call)>;
+    fn classify(self, methods: Methods, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (Reading, Call)>;
 }
 
-impl<'scope> Classify<'scope> for Collection<'scope, (SeriesKey, Plan)> {
-    fn classify(self, mask_gate: f32, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (SeriesKey, Call)> {
+impl<'scope> Classify<'scope> for Collection<'scope, (Reading, Plan)> {
+    fn classify(self, methods: Methods, stage: Stage<ClassifyTask, Vec<f32>>) -> Collection<'scope, (Reading, Call)> {
         let logits = stage.shelf.clone();
-        let windows = |(_, plan): &(SeriesKey, Plan)| {
-            let task = |context: &crate::stack::Context| ClassifyTask {
-                name: context.name,
-                encodings: context.encodings.clone(),
-            };
+        let windows = |(reading, plan): &(Reading, Plan)| {
+            let method = reading.by.method;
+            let task =
+                |context: &Context| ClassifyTask { name: context.name, method, encodings: context.encodings.clone() };
             plan.context.iter().map(task).collect()
         };
-        plumbing::furnish(self, stage, windows).map(move |(key, plan)| {
-            let positive = probability(&plan, &logits).is_some_and(|probability| probability >= mask_gate);
-            (key, Call { plan, positive })
+        plumbing::furnish(self, stage, windows).map(move |(reading, plan)| {
+            let gate = methods.get(&reading.by.method).map_or(f32::INFINITY, |method| method.config.mask_gate);
+            let positive = probability(&plan, &logits).is_some_and(|probability| probability >= gate);
+            (reading, Call { plan, positive })
         })
     }
 }

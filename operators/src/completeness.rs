@@ -3,10 +3,12 @@
 //! Everything is measured along the slice normal, mm. A step is judged against the typical step of its own block, so that
 //! two blocks with different thickness in one series are no gap; a gap is counted, never filled.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{cut, parallel, step_mm};
-use crate::record::Slice;
+use crate::record::{Sign, Slice};
 
 /// Where the result of a series stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,7 +16,7 @@ use crate::record::Slice;
 pub enum Status {
     /// More slices may come.
     Preliminary,
-    /// The sender says that all slices were sent.
+    /// A sign says that all slices were sent.
     Final,
     /// No slice is left.
     Withdrawn,
@@ -116,6 +118,32 @@ impl Issue {
             Self::NoThickness { .. } => "no_thickness",
         }
     }
+}
+
+/// Judges the sorted `slices` of a series by what says that it is complete.
+///
+/// It is final if it has slices and an announced number of instances is present, a wanted length is covered without a gap, or
+/// somebody says that all was sent; then even where fewer came than were announced, which the result says.
+#[must_use]
+pub fn judge(slices: &[Slice], signs: impl Iterator<Item = Sign>, max_gap_mm: f64) -> (Completeness, Status) {
+    let signs: Vec<Sign> = signs.collect();
+    let announced = signs.iter().filter_map(|sign| match sign {
+        Sign::Expected { instances } => usize::try_from(*instances).ok(),
+        Sign::AssociationEnded | Sign::Quiet | Sign::Requested | Sign::Coverage { .. } => None,
+    });
+    let completeness = completeness(slices, announced.max(), max_gap_mm);
+    let instances = slices.iter().map(|slice| &slice.instance).collect::<BTreeSet<_>>().len();
+    let complete = |sign: &Sign| match sign {
+        Sign::AssociationEnded | Sign::Quiet | Sign::Requested => true,
+        Sign::Expected { .. } => completeness.expected.is_some_and(|expected| instances >= expected),
+        Sign::Coverage { um } => completeness.gaps.is_empty() && completeness.coverage_mm * 1e3 >= length(*um),
+    };
+    let status = match (slices.is_empty(), signs.iter().any(complete)) {
+        (true, _) => Status::Withdrawn,
+        (false, true) => Status::Final,
+        (false, false) => Status::Preliminary,
+    };
+    (completeness, status)
 }
 
 /// A step this many times the typical one is a gap; one this many times narrower is an overlap.
@@ -226,9 +254,13 @@ fn missing(step_mm: f64, usual_mm: f64) -> usize {
     if usual_mm > 0.0 { (step_mm / usual_mm - 0.5) as usize } else { 0 }
 }
 
-#[allow(clippy::as_conversions, reason = "positions stay below 2^53 micrometers by construction")]
 fn along_mm(slice: &Slice) -> f64 {
-    slice.along_um as f64 / 1e3
+    length(slice.along_um) / 1e3
+}
+
+#[allow(clippy::as_conversions, reason = "lengths stay below 2^53 micrometers by construction")]
+fn length(um: i64) -> f64 {
+    um as f64
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use kernels::executor::{Executor, Fault, Limits};
+    use kernels::executor::{Builder, Fault, Limits, Urgency};
     use prometheus::Registry;
     use proptest::prelude::*;
     use timely::dataflow::operators::Probe;
@@ -296,12 +296,15 @@ mod tests {
             std::thread::sleep(Duration::from_micros(200));
             Ok::<_, String>(tasks.into_iter().map(answer).collect())
         };
-        let (executor, _thread) = Executor::start("decode", limits, Fault::default(), run, |_| {}).expect("a thread");
+        let mut executor = Builder::new("decode");
+        let desk = executor.desk("Decode", limits, run, |_| {});
+        executor.start(std::num::NonZeroUsize::MIN, Fault::default()).expect("a thread");
         let telemetry = Telemetry::new(Metrics::register(&Registry::new()).expect("a fresh registry"));
         let (decoded, rejected) = timely::execute_directly(move |worker| {
             let (mut input, probe, decoded, rejected) = worker.dataflow(|scope| {
                 let (input, slices) = differential_dataflow::input::Input::new_collection(&scope);
-                let stage = Stage { name: "Decode", executor, shelf: Shelf::default(), telemetry };
+                let stage =
+                    Stage { name: "Decode", desk, urgency: Urgency::Routine, shelf: Shelf::default(), telemetry };
                 let (decoded, rejected) = slices.decode(stage);
                 let (probe, _) = decoded.clone().inner.probe();
                 (input, probe, decoded.inner.capture(), rejected.inner.capture())

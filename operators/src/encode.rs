@@ -1,6 +1,6 @@
 //! Encoding: what the classifier sees in one slice, alone.
 //!
-//! In: `(series, slice)` whose plane is on the shelf. Out: the same, once its [`Encoding`] is on the shelf. The plane is
+//! In: `(reading, slice)` whose plane is on the shelf. Out: the same, once its [`Encoding`] is on the shelf. The plane is
 //! windowed and resampled (kernel `window`), encoded (ResNet), and its activations weighted by class (kernel `cam`).
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use kernels::{Client, KernelError, cam, window};
 
 use crate::model::{Model, ModelError};
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, Method, Plane, SeriesKey, Slice};
+use crate::record::{Digest, Method, Methods, Plane, Reading, Slice};
 use crate::stack::encoding_name;
 
 /// What a slice is to the rest of the method.
@@ -70,6 +70,8 @@ pub fn sigmoid(logit: f32) -> f32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodeTask {
     name: Digest,
+    /// The method whose model encodes.
+    pub method: Digest,
     /// The slice, and the name of its plane.
     pub slice: Digest,
 }
@@ -83,13 +85,18 @@ impl Task for EncodeTask {
 /// Extension trait for collections of decoded slices.
 pub trait Encode<'scope> {
     /// Passes each slice on once its encoding is on the shelf.
-    fn encode(self, method: Method, stage: Stage<EncodeTask, Encoding>) -> Self;
+    fn encode(self, methods: Methods, stage: Stage<EncodeTask, Encoding>) -> Self;
 }
 
-impl<'scope> Encode<'scope> for Collection<'scope, (SeriesKey, Slice)> {
-    fn encode(self, method: Method, stage: Stage<EncodeTask, Encoding>) -> Self {
-        plumbing::furnish(self, stage, move |(_, slice)| {
-            vec![EncodeTask { name: encoding_name(&method, slice), slice: slice.digest }]
+impl<'scope> Encode<'scope> for Collection<'scope, (Reading, Slice)> {
+    fn encode(self, methods: Methods, stage: Stage<EncodeTask, Encoding>) -> Self {
+        plumbing::furnish(self, stage, move |(reading, slice)| {
+            let task = |method: Arc<Method>| EncodeTask {
+                name: encoding_name(&method, slice),
+                method: method.digest,
+                slice: slice.digest,
+            };
+            methods.get(&reading.by.method).map(task).into_iter().collect()
         })
     }
 }

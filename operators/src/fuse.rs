@@ -1,6 +1,6 @@
 //! Fusion: the activation maps of neighboring slices, weighted by their true distances.
 //!
-//! In: `(series, call)`. Out: the same, once the fused maps of a positive slice and of its next neighbors are on the
+//! In: `(reading, call)`. Out: the same, once the fused maps of a positive slice and of its next neighbors are on the
 //! shelf. A neighbor below the single-slice gate counts as a map of zeros, and a slice below it has no map at all.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use kernels::{Client, KernelError, fuse};
 use crate::classify::Call;
 use crate::encode::Encoding;
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, MethodConfig, SeriesKey, Slice};
+use crate::record::{Digest, MethodConfig, Reading, Slice};
 use crate::stack::Neighborhood;
 
 /// The fused activation map of a slice, `[rows, columns]` of the model's map; empty if the slice has none.
@@ -75,7 +75,7 @@ pub trait Fuse<'scope> {
     fn fuse(self, stage: Stage<FuseTask, FusedMap>) -> Self;
 }
 
-impl<'scope> Fuse<'scope> for Collection<'scope, (SeriesKey, Call)> {
+impl<'scope> Fuse<'scope> for Collection<'scope, (Reading, Call)> {
     fn fuse(self, stage: Stage<FuseTask, FusedMap>) -> Self {
         plumbing::furnish(self, stage, |(_, call)| {
             let near = call.plan.neighborhoods.iter().flatten().filter(|_| call.positive);

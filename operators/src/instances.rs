@@ -1,7 +1,8 @@
 //! Instances: which slices of a series are present.
 //!
 //! In: [`Change`]s. Out: `(series, slice)`, one for each frame of each instance that is present. The same instance again
-//! changes nothing; the same identity with other content replaces; a withdrawal takes back.
+//! changes nothing; the same identity with other content replaces; a withdrawal takes back; a release
+//! forgets all of a series.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ impl Present {
         let (key, instance, slices) = match change {
             Change::Arrived { key, instance, slices } => (key, instance, slices),
             Change::Withdrawn { key, instance } => (key, instance, Vec::new()),
-            Change::Completed { .. } | Change::Refused(_) => return Vec::new(),
+            Change::Released { key } => return self.release(&key),
+            Change::Signed { .. } | Change::Refused(_) => return Vec::new(),
         };
         let series = self.0.entry(key.clone()).or_default();
         let before = if slices.is_empty() {
@@ -37,6 +39,11 @@ impl Present {
         let come = slices.iter().filter(|slice| !before.contains(slice)).map(|slice| (slice, 1));
         gone.chain(come).map(|(slice, diff)| ((key.clone(), slice.clone()), diff)).collect()
     }
+
+    fn release(&mut self, key: &SeriesKey) -> Vec<((SeriesKey, Slice), isize)> {
+        let slices = self.0.remove(key).into_iter().flat_map(BTreeMap::into_values).flatten();
+        slices.map(|slice| ((key.clone(), slice), -1)).collect()
+    }
 }
 
 /// Hands the pixels of a change from their sender to the slices that are present: each slice holds its own.
@@ -50,10 +57,7 @@ fn hand_over(pixels: &Shelf<Pixels>, sent: &[Slice], applied: &[((SeriesKey, Sli
 }
 
 fn route(change: &Change) -> u64 {
-    match change {
-        Change::Arrived { key, .. } | Change::Withdrawn { key, .. } | Change::Completed { key } => key.hashed(),
-        Change::Refused(_) => 0,
-    }
+    change.key().map_or(0, Hashable::hashed)
 }
 
 /// Extension trait for collections of changes.

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`instances`] | changes | slices present | - | - |
 //! | [`decode`] | slices | slices whose plane is there | [`Rejection`](record::Rejection) | `StageAsked` |
+//! | [`read`] | slices, methods in use | slices by reading | - | - |
 //! | [`encode`] | slices | slices whose encoding is there | - | `StageAsked` |
 //! | [`stack`] | slices | plans: what each slice depends on | - | - |
 //! | [`classify`] | plans | calls: plans with the classifier's decision | - | `StageAsked` |
@@ -19,7 +20,9 @@
 
 pub mod brain;
 pub mod classify;
+pub mod codec;
 pub mod completeness;
+pub mod completion;
 pub mod decode;
 pub mod dicom;
 pub mod encode;
@@ -34,10 +37,13 @@ pub mod mask_volume;
 pub mod measure;
 pub mod model;
 pub mod nifti;
+pub mod observed;
+pub mod outcome;
 pub mod overlay;
 pub mod phantom;
 pub mod plumbing;
 pub mod publish;
+pub mod read;
 pub mod reconcile;
 pub mod record;
 pub mod refine;
@@ -59,6 +65,7 @@ pub mod prelude {
     pub use crate::instances::Instances;
     pub use crate::plumbing::Collection;
     pub use crate::publish::Publish;
+    pub use crate::read::Read;
     pub use crate::reconcile::Reconcile;
     pub use crate::refine::Refine;
     pub use crate::segment::Segment;

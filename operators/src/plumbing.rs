@@ -1,12 +1,14 @@
 //! The only file that handles capabilities and frontiers: everything else states what to compute.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use differential_dataflow::{AsCollection, VecCollection};
-use kernels::executor::Executor;
+use kernels::executor::{Desk, Urgency};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -16,7 +18,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::event::{StageAsked, Telemetry};
 use crate::record::{Digest, Tick};
-use crate::store::Shelf;
+use crate::store::{Block, Shelf, Want};
 
 /// A collection of the graph: records with their tick and difference.
 pub type Collection<'scope, D> = VecCollection<'scope, Tick, D>;
@@ -27,23 +29,34 @@ pub trait Task: Clone + Send + 'static {
     fn name(&self) -> Digest;
 }
 
-/// One stage of device work: who does it and where the blocks stand.
+/// One stage of device work: who does it, how soon, and where the blocks stand.
 pub struct Stage<Q, A> {
     /// The operator's name.
     pub name: &'static str,
     /// Does the work.
-    pub executor: Executor<Q, Arc<A>>,
+    pub desk: Desk<Q, Arc<A>>,
+    /// How soon its answers are needed.
+    pub urgency: Urgency,
     /// Holds the blocks.
     pub shelf: Shelf<A>,
     /// Hears how many tasks an update costs.
     pub telemetry: Telemetry,
 }
 
+impl<Q, A> Stage<Q, A> {
+    /// The same stage, for work of another urgency.
+    #[must_use]
+    pub fn with_urgency(&self, urgency: Urgency) -> Self {
+        Self { urgency, ..self.clone() }
+    }
+}
+
 impl<Q, A> Clone for Stage<Q, A> {
     fn clone(&self) -> Self {
         Self {
             name: self.name,
-            executor: self.executor.clone(),
+            desk: self.desk.clone(),
+            urgency: self.urgency,
             shelf: self.shelf.clone(),
             telemetry: self.telemetry.clone(),
         }
@@ -57,8 +70,8 @@ struct Waiting<D> {
 }
 
 /// Passes each record on, at its own tick, once the blocks that it `needs` stand on the stage's shelf. Asks for what is
-/// not there, once for each name. Never blocks: what the executor has no room for waits here, and each answer wakes the
-/// worker.
+/// not there and what nobody else has asked for: no worker and no other dataflow computes what the shelf holds or
+/// expects. Never blocks: what the desk has no room for waits here, and each block wakes the worker.
 pub fn furnish<'scope, D, Q, A>(
     records: Collection<'scope, D>,
     stage: Stage<Q, A>,
@@ -67,32 +80,53 @@ pub fn furnish<'scope, D, Q, A>(
 where
     D: Clone + 'static,
     Q: Task,
-    A: Send + Sync + 'static,
+    A: Block,
 {
     let scope = records.inner.scope();
-    let Stage { name, executor, shelf, telemetry } = stage;
+    let Stage { name, desk, urgency, shelf, telemetry } = stage;
     records
         .inner
         .unary::<CapacityContainerBuilder<Vec<(D, Tick, isize)>>, _, _, _>(Pipeline, name, move |_, info| {
             let retry = scope.activator_for(info.address.clone());
             let waker = scope.worker().sync_activator_for(info.address.to_vec());
-            let (answer_to, answers) = crossbeam_channel::unbounded();
+            let (arrived, arrivals) = crossbeam_channel::unbounded();
             let mut waiting: BTreeMap<u64, Waiting<D>> = BTreeMap::new();
             let mut wanted: HashMap<Digest, Vec<u64>> = HashMap::new();
             let mut unasked: VecDeque<Q> = VecDeque::new();
             let mut tickets = 0_u64..;
             move |input, output| {
+                let mut asked: BTreeMap<Tick, u64> = BTreeMap::new();
                 input.for_each_stamp(|stamp, batches| {
                     let Some(capability) = stamp.retain_least(output.output_index()) else { return };
                     for update in batches.flat_map(|batch| batch.drain(..)) {
                         let (record, tick, diff) = &update;
+                        let asked = asked.entry(*tick).or_default();
                         let mut missing = Vec::new();
                         for task in needs(record) {
-                            let here = shelf.hold(task.name(), *diff, *tick);
-                            // A retraction waits for a block that its insertion waits for: both leave with the block there.
-                            if !here && (*diff > 0 || wanted.contains_key(&task.name())) {
-                                missing.push(task);
+                            let name = task.name();
+                            let here = shelf.hold(name, *diff, *tick);
+                            // A retraction too waits for a block that its insertion waits for: both leave with it there.
+                            if let Entry::Vacant(wanted) = wanted.entry(name) {
+                                if here || *diff < 0 {
+                                    continue;
+                                }
+                                let (arrived, waker) = (arrived.clone(), waker.clone());
+                                let want = shelf.want(name, move || {
+                                    // Both fail only when the dataflow has been dropped: nobody is left to tell.
+                                    arrived.send(name).ok();
+                                    waker.activate().ok();
+                                });
+                                match want {
+                                    Want::Here => continue,
+                                    Want::Asked => {}
+                                    Want::Ask => {
+                                        *asked += 1;
+                                        unasked.push_back(task);
+                                    }
+                                }
+                                wanted.insert(Vec::new());
                             }
+                            missing.push(name);
                         }
                         if missing.is_empty() {
                             output.session(&capability).give(update);
@@ -100,18 +134,13 @@ where
                         }
                         let Some(ticket) = tickets.next() else { return };
                         let count = missing.len();
-                        for task in missing {
-                            let askers = wanted.entry(task.name()).or_default();
-                            if askers.is_empty() {
-                                unasked.push_back(task);
-                            }
-                            askers.push(ticket);
+                        for name in missing {
+                            wanted.entry(name).or_default().push(ticket);
                         }
                         waiting.insert(ticket, Waiting { capability: capability.clone(), update, missing: count });
                     }
                 });
-                for (name, block) in answers.try_iter() {
-                    shelf.put(name, block);
+                for name in arrivals.try_iter() {
                     for ticket in wanted.remove(&name).unwrap_or_default() {
                         let Some(held) = waiting.get_mut(&ticket) else { continue };
                         held.missing -= 1;
@@ -122,23 +151,16 @@ where
                         }
                     }
                 }
-                let mut asked = 0;
                 while let Some(task) = unasked.pop_front() {
-                    let (name, answer_to, waker) = (task.name(), answer_to.clone(), waker.clone());
-                    let reply = move |answer| {
-                        // Both fail only when the dataflow has been dropped: nobody is left to tell.
-                        answer_to.send((name, answer)).ok();
-                        waker.activate().ok();
-                    };
-                    if let Err(task) = executor.ask(task, reply) {
+                    let (name, shelf) = (task.name(), shelf.clone());
+                    if let Err(task) = desk.ask(urgency, task, move |block| shelf.put(name, block)) {
                         unasked.push_front(task);
                         retry.activate_after(Duration::from_millis(1));
                         break;
                     }
-                    asked += 1;
                 }
-                if asked > 0 {
-                    telemetry.emit(StageAsked { stage: name, tasks: asked });
+                for tasks in asked.into_values() {
+                    telemetry.emit(StageAsked { stage: name, tasks });
                 }
             }
         })
@@ -182,30 +204,49 @@ where
     })
 }
 
-/// Wakes the worker that a [`source`] runs on, from any thread.
+/// The way into a dataflow from other threads: what its [`source`] hears of beside the records.
 #[derive(Clone, Default)]
-pub struct Waker(Arc<Mutex<Option<SyncActivator>>>);
+pub struct Door(Arc<Behind>);
 
-impl Waker {
+#[derive(Default)]
+struct Behind {
+    activator: Mutex<Option<SyncActivator>>,
+    passed: AtomicU64,
+}
+
+impl Door {
     /// Wakes the worker, if it has installed its source.
     pub fn wake(&self) {
-        if let Some(activator) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(activator) = self.0.activator.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             // It fails only when the dataflow has been dropped: nobody is left to wake.
             activator.activate().ok();
         }
     }
+
+    /// Says that no record below `tick` will be sent any more. Say so after the last of them was sent.
+    pub fn pass(&self, tick: Tick) {
+        self.0.passed.fetch_max(tick, Ordering::Release);
+        self.wake();
+    }
+
+    fn passed(&self) -> Tick {
+        self.0.passed.load(Ordering::Acquire)
+    }
 }
+
+/// What happens at one tick.
+pub type Burst<D> = (Tick, Vec<(D, isize)>);
 
 /// A collection of what comes over `records`, whose ticks must increase. `None` on the workers that hear nothing. The
 /// dataflow ends when the channel's senders are dropped.
 pub fn source<'scope, D: Clone + 'static>(
     scope: Scope<'scope, Tick>,
     name: &str,
-    records: Option<Receiver<(Tick, D)>>,
-    waker: &Waker,
+    records: Option<Receiver<Burst<D>>>,
+    door: &Door,
 ) -> Collection<'scope, D> {
-    /// Records that one call takes, so that the rest of the worker gets its turn.
-    const BURST: usize = 64;
+    /// Ticks that one call takes, so that the rest of the worker gets its turn.
+    const AT_ONCE: usize = 64;
     timely::dataflow::operators::generic::operator::source::<_, CapacityContainerBuilder<Vec<(D, Tick, isize)>>, _, _>(
         scope,
         name,
@@ -213,19 +254,27 @@ pub fn source<'scope, D: Clone + 'static>(
             let activator = scope.activator_for(info.address.clone());
             let mut live = records.map(|records| {
                 let awake = scope.worker().sync_activator_for(info.address.to_vec());
-                *waker.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(awake);
-                (records, capability)
+                *door.0.activator.lock().unwrap_or_else(PoisonError::into_inner) = Some(awake);
+                (records, door.clone(), capability)
             });
             move |output| {
-                let Some((records, capability)) = live.as_mut() else { return };
-                for _ in 0..BURST {
+                let Some((records, door, capability)) = live.as_mut() else { return };
+                // Read before the channel: what was sent before the door was passed is in it.
+                let passed = door.passed();
+                for _ in 0..AT_ONCE {
                     match records.try_recv() {
-                        Ok((tick, record)) => {
+                        Ok((tick, updates)) => {
                             capability.downgrade(&tick);
-                            output.session(&*capability).give((record, tick, 1));
+                            let updates = updates.into_iter().map(|(record, diff)| (record, tick, diff));
+                            output.session(&*capability).give_iterator(updates);
                             capability.downgrade(&(tick + 1));
                         }
-                        Err(TryRecvError::Empty) => return,
+                        Err(TryRecvError::Empty) => {
+                            if passed > *capability.time() {
+                                capability.downgrade(&passed);
+                            }
+                            return;
+                        }
                         Err(TryRecvError::Disconnected) => {
                             live = None;
                             return;

@@ -1,8 +1,8 @@
 //! Publication: the result of a series, whole, at each tick that changed it.
 //!
-//! In: `(series, fact)`: a slice whose blocks are on the shelves, or that the series is complete. Out: a [`Publication`]
-//! for each series and tick at which its facts changed, once no further change of that tick can come. Completeness is a
-//! status on it, never a gate before it.
+//! In: `(series, fact)`: a slice whose blocks are on the shelves, a sign that the series is complete, or that it is let go.
+//! Out: a [`Publication`] for each series, role and tick at which its facts changed, once no further change of that tick
+//! can come. Completeness is a status on it, never a gate before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,23 +12,37 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::classify::{self, Call};
-use crate::completeness::Status;
+use crate::completeness::{self, Completeness, Status};
 use crate::decode::Decoded;
 use crate::dicom::{Header, Pixels};
 use crate::encode::Encoding;
 use crate::plumbing::{self, Collection, Task};
 use crate::reconcile::ReconcileTask;
-use crate::record::{Digest, Mask, Method, Plane, SeriesKey, Slice, Tick};
+use crate::record::{Change, Digest, Mask, Method, Methods, Plane, Role, SeriesKey, Sign, Slice, Tick, Use};
 use crate::segment::SegmentTask;
 use crate::store::Shelf;
 
 /// What is known of a series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Fact {
-    /// The classifier's decision on a slice that is present.
-    Slice(Box<Call>),
-    /// The sender says that all instances were sent.
-    Completed,
+    /// A method's decision on a slice that is present.
+    Slice(Use, Box<Call>),
+    /// Something says that all instances were sent.
+    Sign(Sign),
+    /// The series is let go: what goes at this tick was not withdrawn.
+    Released,
+}
+
+impl Fact {
+    /// The fact that a change states by itself.
+    #[must_use]
+    pub fn of(change: Change) -> Option<(SeriesKey, Self)> {
+        match change {
+            Change::Signed { key, sign } => Some((key, Self::Sign(sign))),
+            Change::Released { key } => Some((key, Self::Released)),
+            Change::Arrived { .. } | Change::Withdrawn { .. } | Change::Refused(_) => None,
+        }
+    }
 }
 
 /// A version of the result of a series.
@@ -36,12 +50,18 @@ pub enum Fact {
 pub struct Publication {
     /// The series.
     pub key: SeriesKey,
-    /// Counts the results of this series from 1.
+    /// Whether it is the result, or stands beside it.
+    pub role: Role,
+    /// What made it.
+    pub method: Arc<Method>,
+    /// Counts the results of this series and role from 1.
     pub version: u64,
     /// The tick that the result is true at.
     pub tick: Tick,
     /// Preliminary until the series is complete; withdrawn when no slice is left.
     pub status: Status,
+    /// What is known of missing slices and of odd geometry.
+    pub completeness: Completeness,
     /// The slices present, in z order.
     pub slices: Vec<PublishedSlice>,
 }
@@ -83,12 +103,12 @@ pub struct Shelves {
 }
 
 impl Shelves {
-    fn slice(&self, call: &Call, method: &Method) -> Option<PublishedSlice> {
+    fn slice(&self, call: &Call, method: &Digest) -> Option<PublishedSlice> {
         let slice = call.plan.slice.clone();
         let [_, own, _] = &call.plan.neighborhoods;
         let encoding = self.encodings.get(own.as_ref()?.encoding()?)?;
         let pseudo_mask = ReconcileTask::of(call).and_then(|task| self.pseudo_masks.get(&task.name()));
-        let mask = SegmentTask::of(call, method).and_then(|task| self.masks.get(&task.name()));
+        let mask = SegmentTask::of(call, *method).and_then(|task| self.masks.get(&task.name()));
         Some(PublishedSlice {
             probability: classify::probability(&call.plan, &self.logits)?,
             single_probability: encoding.probability,
@@ -101,43 +121,95 @@ impl Shelves {
     }
 }
 
+/// What one series knows. A series that was let go keeps its signs and versions, so that it can come back.
 #[derive(Default)]
 struct Series {
+    signs: BTreeMap<Sign, isize>,
+    readings: BTreeMap<Role, Current>,
+}
+
+/// The calls of one reading, and how many results they have made.
+#[derive(Default)]
+struct Current {
     version: u64,
-    completed: isize,
+    method: Option<Digest>,
     calls: BTreeMap<Call, isize>,
 }
 
 impl Series {
-    /// Applies updates and says whether they changed anything.
-    fn apply(&mut self, updates: Vec<(Fact, isize)>) -> bool {
+    /// Applies updates and gives the roles whose results they change.
+    fn apply(&mut self, updates: Vec<(Fact, isize)>) -> BTreeSet<Role> {
         let mut net: BTreeMap<Fact, isize> = BTreeMap::new();
         for (fact, diff) in updates {
             *net.entry(fact).or_default() += diff;
         }
         net.retain(|_, diff| *diff != 0);
-        let before = self.completed > 0;
-        let mut changed = false;
+        let (mut touched, mut signed, mut released) = (BTreeSet::new(), false, false);
         for (fact, diff) in net {
             match fact {
-                Fact::Completed => self.completed += diff,
-                Fact::Slice(call) => {
-                    changed = true;
-                    let count = self.calls.entry(*call).or_default();
+                Fact::Sign(sign) => {
+                    let count = self.signs.entry(sign).or_default();
+                    signed |= (*count > 0) != (*count + diff > 0);
                     *count += diff;
+                }
+                Fact::Released => released |= diff > 0,
+                Fact::Slice(by, call) => {
+                    let current = self.readings.entry(by.role).or_default();
+                    if diff > 0 {
+                        current.method = Some(by.method);
+                    }
+                    *current.calls.entry(*call).or_default() += diff;
+                    touched.insert(by.role);
                 }
             }
         }
-        self.calls.retain(|_, count| *count > 0);
-        changed || before != (self.completed > 0)
+        for current in self.readings.values_mut() {
+            current.calls.retain(|_, count| *count > 0);
+        }
+        if signed {
+            // A sign says nothing of a series that has no slice.
+            touched
+                .extend(self.readings.iter().filter(|(_, current)| !current.calls.is_empty()).map(|(role, _)| *role));
+        }
+        // What a released series forgets was not withdrawn.
+        touched.retain(|role| self.readings.get(role).is_some_and(|current| !(released && current.calls.is_empty())));
+        touched
     }
 
-    fn status(&self) -> Status {
-        match (self.calls.is_empty(), self.completed > 0) {
-            (true, _) => Status::Withdrawn,
-            (false, true) => Status::Final,
-            (false, false) => Status::Preliminary,
-        }
+    /// The next result of a role, or `None` if it never had one and has none now.
+    fn publish(
+        &mut self,
+        key: &SeriesKey,
+        role: Role,
+        tick: Tick,
+        methods: &Methods,
+        shelves: &Shelves,
+    ) -> Option<Publication> {
+        let current =
+            self.readings.get_mut(&role).filter(|current| current.version > 0 || !current.calls.is_empty())?;
+        let method = methods.get(&current.method?)?;
+        current.version += 1;
+        let mut slices: Vec<PublishedSlice> =
+            current.calls.keys().filter_map(|call| shelves.slice(call, &method.digest)).collect();
+        slices.sort_by(|a, b| a.slice.cmp(&b.slice));
+        debug_assert_eq!(
+            slices.iter().map(|slice| &slice.slice).collect::<BTreeSet<_>>().len(),
+            current.calls.len(),
+            "every block that a published call names is on its shelf"
+        );
+        let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
+        let signs = self.signs.iter().filter(|(_, count)| **count > 0).map(|(sign, _)| *sign);
+        let (completeness, status) = completeness::judge(&places, signs, method.config.max_gap_mm);
+        Some(Publication {
+            key: key.clone(),
+            role,
+            method,
+            version: current.version,
+            tick,
+            status,
+            completeness,
+            slices,
+        })
     }
 }
 
@@ -149,13 +221,13 @@ pub fn inputs<'a>(slices: impl Iterator<Item = &'a Slice>) -> Digest {
 
 /// Extension trait for collections of facts.
 pub trait Publish<'scope> {
-    /// Emits a publication for each series and tick that changed it. Brings facts to the worker of their series and holds
-    /// the current facts of each.
-    fn publish(self, method: Method, shelves: Shelves) -> StreamVec<'scope, Tick, Publication>;
+    /// Emits a publication for each series, role and tick that changed it. Brings facts to the worker of their series and
+    /// holds the current facts of each.
+    fn publish(self, methods: Methods, shelves: Shelves) -> StreamVec<'scope, Tick, Publication>;
 }
 
 impl<'scope> Publish<'scope> for Collection<'scope, (SeriesKey, Fact)> {
-    fn publish(self, method: Method, shelves: Shelves) -> StreamVec<'scope, Tick, Publication> {
+    fn publish(self, methods: Methods, shelves: Shelves) -> StreamVec<'scope, Tick, Publication> {
         let mut known: BTreeMap<SeriesKey, Series> = BTreeMap::new();
         plumbing::settle(
             self,
@@ -169,20 +241,10 @@ impl<'scope> Publish<'scope> for Collection<'scope, (SeriesKey, Fact)> {
                 let mut publications = Vec::new();
                 for (key, updates) in by_series {
                     let series = known.entry(key.clone()).or_default();
-                    if !series.apply(updates) || (series.version == 0 && series.calls.is_empty()) {
-                        continue;
-                    }
-                    series.version += 1;
-                    let mut slices: Vec<PublishedSlice> =
-                        series.calls.keys().filter_map(|call| shelves.slice(call, &method)).collect();
-                    slices.sort_by(|a, b| a.slice.cmp(&b.slice));
-                    debug_assert_eq!(
-                        slices.iter().map(|slice| &slice.slice).collect::<BTreeSet<_>>().len(),
-                        series.calls.len(),
-                        "every block that a published call names is on its shelf"
-                    );
-                    let (version, status) = (series.version, series.status());
-                    publications.push(Publication { key, version, tick, status, slices });
+                    let roles = series.apply(updates);
+                    let results =
+                        roles.into_iter().filter_map(|role| series.publish(&key, role, tick, &methods, &shelves));
+                    publications.extend(results);
                 }
                 publications
             },

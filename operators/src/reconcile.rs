@@ -1,16 +1,18 @@
 //! Reconciling: a candidate becomes a pseudo-mask where the slices next to it agree.
 //!
-//! In: `(series, call)` whose candidates are on the shelf. Out: the same, once the pseudo-mask of a positive slice is on
+//! In: `(reading, call)` whose candidates are on the shelf. Out: the same, once the pseudo-mask of a positive slice is on
 //! the shelf. The rule is [`crate::refine::consistent`].
 
 use crate::classify::Call;
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, Mask, SeriesKey};
+use crate::record::{Digest, Mask, Reading};
 use crate::refine::RefineTask;
 
 /// Make the pseudo-mask of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReconcileTask {
+    /// The method that reconciles.
+    pub method: Digest,
     /// The name of the slice's encoding, which holds its single-slice probability.
     pub encoding: Digest,
     /// Rows and columns of the slice.
@@ -26,10 +28,11 @@ impl ReconcileTask {
     pub fn of(call: &Call) -> Option<Self> {
         let candidate = |near: &Option<_>| near.clone().map(|near| RefineTask(near).name());
         let [_, own, _] = &call.plan.neighborhoods;
-        let encoding = *own.as_ref().filter(|_| call.positive)?.encoding()?;
+        let own = own.as_ref().filter(|_| call.positive)?;
+        let (method, encoding) = (own.method, *own.encoding()?);
         let geometry = &call.plan.slice.geometry;
         let shape = [geometry.rows as usize, geometry.columns as usize];
-        Some(Self { encoding, shape, candidates: call.plan.neighborhoods.each_ref().map(candidate) })
+        Some(Self { method, encoding, shape, candidates: call.plan.neighborhoods.each_ref().map(candidate) })
     }
 }
 
@@ -51,7 +54,7 @@ pub trait Reconcile<'scope> {
     fn reconcile(self, stage: Stage<ReconcileTask, Mask>) -> Self;
 }
 
-impl<'scope> Reconcile<'scope> for Collection<'scope, (SeriesKey, Call)> {
+impl<'scope> Reconcile<'scope> for Collection<'scope, (Reading, Call)> {
     fn reconcile(self, stage: Stage<ReconcileTask, Mask>) -> Self {
         plumbing::furnish(self, stage, |(_, call)| ReconcileTask::of(call).into_iter().collect())
     }

@@ -1,6 +1,6 @@
 //! Refinement: a region of the activation map becomes a candidate mask.
 //!
-//! In: `(series, call)` whose fused maps are on the shelf. Out: the same, once the candidate masks of a positive slice and
+//! In: `(reading, call)` whose fused maps are on the shelf. Out: the same, once the candidate masks of a positive slice and
 //! of its next neighbors are on the shelf.
 //!
 //! The map is coarse: it says where, not what. Inside the region and the brain, HU are clustered (exactly); the clusters
@@ -31,7 +31,7 @@ pub use plausible::plausible;
 use crate::brain::brain_mask;
 use crate::classify::Call;
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, Mask, Plane, SeriesKey};
+use crate::record::{Digest, Mask, Plane, Reading};
 use crate::stack::Neighborhood;
 
 /// How a region becomes a pseudo-mask.
@@ -160,7 +160,7 @@ pub trait Refine<'scope> {
     fn refine(self, stage: Stage<RefineTask, Mask>) -> Self;
 }
 
-impl<'scope> Refine<'scope> for Collection<'scope, (SeriesKey, Call)> {
+impl<'scope> Refine<'scope> for Collection<'scope, (Reading, Call)> {
     fn refine(self, stage: Stage<RefineTask, Mask>) -> Self {
         plumbing::furnish(self, stage, |(_, call)| {
             let near = call.plan.neighborhoods.iter().flatten().filter(|_| call.positive);

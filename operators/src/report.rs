@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::completeness::{Completeness, Status, completeness};
+use crate::completeness::{Completeness, Status};
 use crate::measure::{self, Priority};
 use crate::publish::{Publication, PublishedSlice, inputs};
-use crate::record::{Mask, Slice};
+use crate::record::{Mask, ModelName, Slice};
 
 /// The result of a series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,17 +43,6 @@ pub struct Report {
     pub inputs_sha256: String,
     /// From arrival to result.
     pub latency_seconds: Latency,
-}
-
-/// A model by name, version and weights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelName {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// SHA-256 of its weights.
-    pub sha256: String,
 }
 
 /// Volumes, mL.
@@ -91,7 +80,8 @@ pub struct Latency {
 
 /// The report of a publication.
 #[must_use]
-pub fn report(publication: &Publication, model: &ModelName, max_gap_mm: f64, latency_seconds: Latency) -> Report {
+pub fn report(publication: &Publication, latency_seconds: Latency) -> Report {
+    let max_gap_mm = publication.method.config.max_gap_mm;
     let slices: Vec<Slice> = publication.slices.iter().map(|published| published.slice.clone()).collect();
     let volume = |mask: fn(&PublishedSlice) -> Option<&Mask>| {
         let voxels: Vec<usize> =
@@ -110,8 +100,8 @@ pub fn report(publication: &Publication, model: &ModelName, max_gap_mm: f64, lat
         version: publication.version,
         tick: publication.tick,
         status: publication.status,
-        completeness: completeness(&slices, None, max_gap_mm),
-        model: model.clone(),
+        completeness: publication.completeness.clone(),
+        model: publication.method.name.clone(),
         probability,
         priority: measure::priority(probability, volume_ml.segmentation),
         subtypes: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! Segmentation: the student network's own answer, from the pixels of one slice.
 //!
-//! In: `(series, call)`. Out: the same, once the mask of a positive slice is on the shelf. Logits come back to the
+//! In: `(reading, call)`. Out: the same, once the mask of a positive slice is on the shelf. Logits come back to the
 //! slice's own grid bilinearly; a voxel is inside where its logit is positive, in the brain, and can be blood
 //! ([`plausible`]).
 
@@ -13,7 +13,7 @@ use crate::brain::brain_mask;
 use crate::classify::Call;
 use crate::model::{Model, ModelError};
 use crate::plumbing::{self, Collection, Stage, Task};
-use crate::record::{Digest, Mask, Method, Plane, SeriesKey};
+use crate::record::{Digest, Mask, Plane, Reading};
 use crate::refine::{RefineConfig, plausible};
 
 /// A segmentation that failed.
@@ -64,6 +64,8 @@ pub fn segment(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentTask {
     name: Digest,
+    /// The method whose model segments.
+    pub method: Digest,
     /// The slice, and the name of its plane.
     pub slice: Digest,
     /// Pixel spacing, nanometers.
@@ -73,10 +75,10 @@ pub struct SegmentTask {
 impl SegmentTask {
     /// The task of a positive call.
     #[must_use]
-    pub fn of(call: &Call, method: &Method) -> Option<Self> {
+    pub fn of(call: &Call, method: Digest) -> Option<Self> {
         let slice = &call.plan.slice;
-        let name = Digest::builder("mask").digest(&method.digest).digest(&slice.digest).finish();
-        call.positive.then_some(Self { name, slice: slice.digest, spacing_nm: slice.geometry.spacing_nm })
+        let name = Digest::builder("mask").digest(&method).digest(&slice.digest).finish();
+        call.positive.then_some(Self { name, method, slice: slice.digest, spacing_nm: slice.geometry.spacing_nm })
     }
 }
 
@@ -98,11 +100,11 @@ impl Task for SegmentTask {
 /// Extension trait for collections of calls.
 pub trait Segment<'scope> {
     /// Passes each call on once the mask of a positive slice is on the shelf.
-    fn segment(self, method: Method, stage: Stage<SegmentTask, Mask>) -> Self;
+    fn segment(self, stage: Stage<SegmentTask, Mask>) -> Self;
 }
 
-impl<'scope> Segment<'scope> for Collection<'scope, (SeriesKey, Call)> {
-    fn segment(self, method: Method, stage: Stage<SegmentTask, Mask>) -> Self {
-        plumbing::furnish(self, stage, move |(_, call)| SegmentTask::of(call, &method).into_iter().collect())
+impl<'scope> Segment<'scope> for Collection<'scope, (Reading, Call)> {
+    fn segment(self, stage: Stage<SegmentTask, Mask>) -> Self {
+        plumbing::furnish(self, stage, |(reading, call)| SegmentTask::of(call, reading.by.method).into_iter().collect())
     }
 }

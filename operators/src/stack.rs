@@ -1,6 +1,6 @@
 //! Stacking: for each slice of a series, in z order, the slices that its result depends on.
 //!
-//! In: `(series, slice)`. Out: `(series, plan)`, one for each slice. A [`Plan`] names what must be computed for its slice,
+//! In: `(reading, slice)`. Out: `(reading, plan)`, one for each slice. A [`Plan`] names what must be computed for its slice,
 //! out of which other slices; it changes only when one of those does, so that the differences of this collection are the
 //! work that an update costs.
 //!
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::geometry;
 use crate::model::windows;
 use crate::plumbing::Collection;
-use crate::record::{Digest, Method, SeriesKey, Slice};
+use crate::record::{Digest, Method, Methods, Reading, Slice};
 
 /// What the result of one slice depends on, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct Context {
 /// The slices whose activation maps are fused for one slice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Neighborhood {
+    /// The method that fuses and refines.
+    pub method: Digest,
     /// Names the fused map.
     pub name: Digest,
     /// The slices, in z order.
@@ -122,18 +124,19 @@ fn neighborhood(slices: &[Slice], encodings: &[Digest], target: usize, method: &
         position.iter().fold(name.digest(encoding).number(slice.along_um), |name, um| name.number(*um))
     });
     let name = name.number(i64::try_from(target).unwrap_or(i64::MAX)).finish();
-    Neighborhood { name, slices: slices.to_vec(), encodings: encodings.to_vec(), target }
+    Neighborhood { method: method.digest, name, slices: slices.to_vec(), encodings: encodings.to_vec(), target }
 }
 
-/// Extension trait for collections of slices.
+/// Extension trait for collections of slices with their readings.
 pub trait Stack<'scope> {
     /// Maintains one plan for each slice. A change of a slice changes its own plan and those within the context radius.
-    fn stack(self, method: Method) -> Collection<'scope, (SeriesKey, Plan)>;
+    fn stack(self, methods: Methods) -> Collection<'scope, (Reading, Plan)>;
 }
 
-impl<'scope> Stack<'scope> for Collection<'scope, (SeriesKey, Slice)> {
-    fn stack(self, method: Method) -> Collection<'scope, (SeriesKey, Plan)> {
-        self.reduce_named("Stack", move |_series, slices, results| {
+impl<'scope> Stack<'scope> for Collection<'scope, (Reading, Slice)> {
+    fn stack(self, methods: Methods) -> Collection<'scope, (Reading, Plan)> {
+        self.reduce_named("Stack", move |reading, slices, results| {
+            let Some(method) = methods.get(&reading.by.method) else { return };
             let present = slices.iter().filter(|(_, count)| *count > 0).map(|(slice, _)| (*slice).clone()).collect();
             results.extend(plans(present, &method).into_iter().map(|plan| (plan, 1)));
         })
@@ -147,10 +150,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Geometry, InstanceUid, MethodConfig};
+    use crate::record::{Geometry, InstanceUid, MethodConfig, ModelName};
 
     fn method() -> Method {
-        Method::new(Digest::of(b"weights"), MethodConfig::default()).expect("plain numbers")
+        let name = ModelName { name: "test".into(), version: "0".into(), sha256: String::new() };
+        Method::new(Digest::of(b"weights"), name, MethodConfig::default()).expect("plain numbers")
     }
 
     fn slice(position: i32) -> Slice {

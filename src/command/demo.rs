@@ -18,12 +18,13 @@ use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::inference::{ModelInUse, Running, load_model};
+use super::inference::{Running, load_model};
 use super::table::{self, LiveTable};
 use super::{Exit, run};
 use crate::arguments::Demo;
-use crate::collector::Collected;
+use crate::collector::{Collected, Current};
 use crate::console::Console;
+use crate::node::Node;
 use crate::result_tree::ResultTree;
 
 /// Makes the studies, streams them, and checks the results.
@@ -36,31 +37,27 @@ pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> a
     let script = script(&studies, arguments.seed)?;
 
     let model = load_model(arguments.inference.model.as_deref(), device)?;
-    let (rows, updates) = mpsc::channel();
-    let mut running = Running::with(model, &arguments.inference, device, move |current| {
+    let (rows, updates) = mpsc::channel::<Current>();
+    let mut running = Running::with(model, &arguments.inference, None, Vec::new(), move |current| {
         // It fails only when the table has been dropped: nobody looks any more.
         rows.send(current.clone()).ok();
     })?;
-    let in_use = running.model().clone();
     tracing::info!("sending {} changes: interleaved, out of order, one late, one re-sent, one withdrawn", script.len());
-    let live = std::thread::spawn({
-        let in_use = in_use.clone();
-        move || {
-            let mut table = LiveTable::on_standard_error();
-            for current in updates {
-                table.update(&in_use.report(&current));
-            }
-            table.finish();
+    let live = std::thread::spawn(move || {
+        let mut table = LiveTable::on_standard_error();
+        for current in updates {
+            table.update(&current.report());
         }
+        table.finish();
     });
     for step in script {
-        step.send(&mut running)?;
+        step.send(&mut running.node)?;
     }
     let (collected, _metrics) = running.finish()?;
     live.join().map_err(|_| anyhow!("the live table panicked"))?;
 
-    let exit = run::write(&tree, &collected, &in_use, console)?;
-    let streamed: Vec<Report> = collected.series.values().map(|current| in_use.report(current)).collect();
+    let exit = run::write(&tree, &collected, console)?;
+    let streamed: Vec<Report> = collected.series.values().map(Current::report).collect();
     let check = Check::of(&studies, &collected, &streamed, &batch(&studies, arguments, device)?);
     check.tell(console)?;
     console.line(format!("look at {}", arguments.out.join("<StudyUID>/<SeriesUID>/overlay.png").display()))?;
@@ -81,13 +78,11 @@ enum Step {
 }
 
 impl Step {
-    fn send(self, running: &mut Running) -> anyhow::Result<()> {
+    fn send(self, node: &mut Node) -> anyhow::Result<()> {
         match self {
-            Self::Arrive(instance) => running.arrive(&instance)?,
-            Self::Withdraw(key, instance) => {
-                running.send(Change::Withdrawn { key: key.clone(), instance }, Some(&key))?
-            }
-            Self::Complete(key) => running.complete(&key)?,
+            Self::Arrive(instance) => node.arrive(&instance, None, false)?,
+            Self::Withdraw(key, instance) => node.send(Change::Withdrawn { key, instance })?,
+            Self::Complete(key) => node.complete(&key)?,
         };
         Ok(())
     }
@@ -152,21 +147,20 @@ fn shuffle<T>(items: &mut [T], random: &mut impl RngCore) {
 fn batch(studies: &[PhantomStudy], arguments: &Demo, device: Device) -> anyhow::Result<Vec<Report>> {
     tracing::info!("comparing with a batch run over the final slices");
     let inference = crate::arguments::Inference { metrics: None, ..arguments.inference.clone() };
-    let mut running = Running::start(&inference, device, |_| {})?;
-    let model: ModelInUse = running.model().clone();
+    let mut running = Running::start(&inference, None, Vec::new(), device, |_| {})?;
     for study in studies {
         let mut key = None;
         for slice in &study.slices {
             let instance = instance(study, slice)?;
-            running.arrive(&instance)?;
+            running.node.arrive(&instance, None, false)?;
             key = Some(instance.key);
         }
         if let Some(key) = key {
-            running.complete(&key)?;
+            running.node.complete(&key)?;
         }
     }
     let (collected, _) = running.finish()?;
-    Ok(collected.series.values().map(|current| model.report(current)).collect())
+    Ok(collected.series.values().map(Current::report).collect())
 }
 
 /// How the results compare.

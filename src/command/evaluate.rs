@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use kernels::Device;
@@ -26,9 +27,9 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
     if !arguments.masks.is_dir() {
         bail!("no folder of masks at {}", arguments.masks.display());
     }
-    let mut running = Running::start(&arguments.inference, device, |_| {})?;
-    let model = running.model().clone();
-    run::stream(std::slice::from_ref(&arguments.data), &mut running)?;
+    let mut running = Running::start(&arguments.inference, None, Vec::new(), device, |_| {})?;
+    let method = Arc::clone(running.node.method());
+    run::stream(std::slice::from_ref(&arguments.data), &mut running.node, false)?;
     let (collected, _metrics) = running.finish()?;
     if collected.series.is_empty() {
         bail!("no CT slice under {}", arguments.data.display());
@@ -38,14 +39,14 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
     let truth: Vec<SeriesTruth> = collected
         .series
         .iter()
-        .map(|(key, current)| truth(&arguments.masks, key, current, model.max_gap_mm))
+        .map(|(key, current)| truth(&arguments.masks, key, current, method.config.max_gap_mm))
         .collect::<anyhow::Result<_>>()?;
-    let metrics = score::evaluate(&predictions, &truth, model.mask_gate)?;
+    let metrics = score::evaluate(&predictions, &truth, method.config.mask_gate)?;
     tell(&metrics, console)?;
     console.json(&metrics)?;
     if let Some(out) = &arguments.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
-        let title = format!("{} {} on {}", model.name.name, model.name.version, arguments.data.display());
+        let title = format!("{} {} on {}", method.name.name, method.name.version, arguments.data.display());
         put(&out.join("metrics.json"), &serde_json::to_vec_pretty(&metrics)?)?;
         put(&out.join("report.html"), score::report(&title, &metrics).as_bytes())?;
     }
@@ -60,7 +61,7 @@ fn exit(collected: &Collected) -> Exit {
 }
 
 fn prediction(key: &SeriesKey, current: &Current) -> SeriesPrediction {
-    let voxels = |mask: &Option<std::sync::Arc<Mask>>| mask.as_ref().map(|mask| mask.voxels.clone());
+    let voxels = |mask: &Option<Arc<Mask>>| mask.as_ref().map(|mask| mask.voxels.clone());
     let slices = current.publication.slices.iter().map(|published| SlicePrediction {
         instance: published.slice.instance.clone(),
         probability: published.probability,

@@ -1,34 +1,49 @@
 //! `hemoflow run`: files through the same graph as the node's, and out as a result tree.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use kernels::Device;
 use operators::intake::{self, Arrival, Item};
-use operators::record::{Rejection, SeriesKey};
+use operators::labels::{self, SliceLabels};
+use operators::record::{Change, InstanceUid, Rejection, SeriesKey, Truth};
 use rayon::prelude::*;
 
-use super::inference::{ModelInUse, Running};
+use super::inference::{Running, load_model};
 use super::{Exit, table};
 use crate::arguments::Run;
-use crate::collector::Collected;
+use crate::collector::{Collected, Current};
 use crate::console::Console;
+use crate::node::{Node, Payload};
 use crate::result_tree::ResultTree;
 
 /// Streams the inputs and writes what came out.
 pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
     let tree = ResultTree::create(&arguments.out, arguments.nifti)?;
-    let mut running = Running::start(&arguments.inference, device, |current| {
-        tracing::debug!(version = current.publication.version, "a result was updated");
-    })?;
-    let model = running.model().clone();
-    stream(&arguments.inputs, &mut running)?;
+    let truths = arguments.labels.as_deref().map(truths).transpose()?.unwrap_or_default();
+    let watch = |current: &Current| tracing::debug!(version = current.publication.version, "a result was updated");
+    let mut running = Running::start(&arguments.inference, arguments.data.as_deref(), truths, device, watch)?;
+    if let Some(shadow) = &arguments.shadow {
+        running.node.shadow(load_model(Some(shadow), device)?)?;
+    }
+    stream(&arguments.inputs, &mut running.node, arguments.data.is_some())?;
     let (collected, _metrics) = running.finish()?;
-    write(&tree, &collected, &model, console)
+    write(&tree, &collected, console)
 }
 
-/// Reads the inputs, sends every instance of the series that are selected, and says that these are complete.
-pub(super) fn stream(inputs: &[PathBuf], running: &mut Running) -> anyhow::Result<()> {
+/// The labels of a table, as what is known to be true.
+fn truths(table: &Path) -> anyhow::Result<Vec<Truth>> {
+    let named = || format!("the labels {}", table.display());
+    let labels = labels::read(File::open(table).with_context(named)?).with_context(named)?;
+    let truth = |(instance, labels): (InstanceUid, SliceLabels)| Truth::Label { instance, hemorrhage: labels.any };
+    Ok(labels.into_iter().map(truth).collect())
+}
+
+/// Reads the inputs, sends every instance of the series that are selected, and says that these are complete. The content
+/// of the inputs goes along if the node is to `keep` it.
+pub(super) fn stream(inputs: &[PathBuf], node: &mut Node, keep: bool) -> anyhow::Result<()> {
     let read = |item: Item| match item {
         Item::File(path) => {
             let input = path.display().to_string();
@@ -47,32 +62,34 @@ pub(super) fn stream(inputs: &[PathBuf], running: &mut Running) -> anyhow::Resul
     }
     let (selected, left_out) = intake::select(arrivals);
     for rejection in rejections.into_iter().chain(left_out) {
-        running.refuse(rejection)?;
+        node.send(Change::Refused(rejection))?;
     }
     let keys: BTreeSet<SeriesKey> = selected.iter().map(|arrival| arrival.instance.key.clone()).collect();
+    let mut content: (PathBuf, Vec<u8>) = Default::default();
     for arrival in selected {
-        running.arrive(&arrival.instance)?;
+        let input = PathBuf::from(arrival.input);
+        if keep && content.0 != input {
+            let bytes = fs::read(&input).with_context(|| format!("cannot read {} again", input.display()))?;
+            content = (input, bytes);
+        }
+        let payload = keep.then_some(Payload { input: &content.0, bytes: &content.1 });
+        node.arrive(&arrival.instance, payload, false)?;
     }
     for key in keys {
-        running.complete(&key)?;
+        node.complete(&key)?;
     }
     Ok(())
 }
 
 /// Writes the result tree and tells what is in it. A result that cannot be written costs no other.
-pub(super) fn write(
-    tree: &ResultTree,
-    collected: &Collected,
-    model: &ModelInUse,
-    console: &mut Console,
-) -> anyhow::Result<Exit> {
+pub(super) fn write(tree: &ResultTree, collected: &Collected, console: &mut Console) -> anyhow::Result<Exit> {
     let mut failed = false;
     let mut reports = Vec::new();
     console.line(table::HEADER)?;
     for current in collected.series.values() {
-        let report = model.report(current);
+        let report = current.report();
         console.line(table::row(&report))?;
-        if let Err(error) = tree.write(&report, &current.publication, &model.method) {
+        if let Err(error) = tree.write(&report, &current.publication) {
             tracing::warn!("{error:#}");
             failed = true;
         }
@@ -82,6 +99,7 @@ pub(super) fn write(
     for rejection in &rejections {
         tracing::warn!("rejected {}: {}: {}", rejection.input, rejection.reason, rejection.detail);
     }
+    tree.write_views(&collected.views)?;
     tree.finish(&reports, &rejections)?;
     console.json(&reports)?;
     Ok(match (failed, rejections.is_empty()) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dicom_object::DefaultDicomObject;
 
 use super::Header;
-use crate::record::{InstanceUid, Plane, SeriesKey, Slice};
+use crate::record::{Change, InstanceUid, Plane, SeriesKey, Slice};
 
 /// One accepted instance.
 #[derive(Clone, Debug)]
@@ -16,6 +16,15 @@ pub struct Instance {
     pub uid: InstanceUid,
     /// Its frames; one for a single-frame image.
     pub frames: Vec<Frame>,
+}
+
+impl Instance {
+    /// The change that the instance is.
+    #[must_use]
+    pub fn arrival(&self) -> Change {
+        let slices = self.frames.iter().map(|frame| frame.slice.clone()).collect();
+        Change::Arrived { key: self.key.clone(), instance: self.uid.clone(), slices }
+    }
 }
 
 /// One plane of an instance.

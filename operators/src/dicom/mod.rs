@@ -1,7 +1,7 @@
 //! DICOM in and out: files to instances, results to objects.
 
 mod admit;
-mod attribute;
+pub(crate) mod attribute;
 pub(crate) mod codestream;
 pub mod dicomdir;
 pub(crate) mod fragments;

@@ -79,7 +79,9 @@ fn instance(object: DefaultDicomObject) -> Result<Instance, Refusal> {
     let series = identifier(&object, tags::SERIES_INSTANCE_UID, SeriesUid::new)?;
     let uid = identifier(&object, tags::SOP_INSTANCE_UID, InstanceUid::new)?;
     let header = Header::of(&sop_class, &object);
-    let content = header_digest(&header);
+    // Native pixels have one name in every native transfer syntax.
+    let syntax = object.meta().transfer_syntax();
+    let content = header_digest(&header, if is_native(syntax) { "native" } else { syntax });
     let mut slices = Vec::new();
     for frame in 1..=layout.frames {
         let plane = geometry::geometry(&object, frame, layout)?;
@@ -111,9 +113,9 @@ fn decodable(transfer_syntax: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::UnsupportedTransferSyntax, detail))
 }
 
-/// Names the attributes that results repeat.
-fn header_digest(header: &Header) -> Digest {
-    let start = Digest::builder("header").bytes(header.sop_class.as_bytes());
+/// Names the attributes that results repeat, and how pixels are encoded.
+fn header_digest(header: &Header, encoding: &str) -> Digest {
+    let start = Digest::builder("header").bytes(header.sop_class.as_bytes()).bytes(encoding.as_bytes());
     let named = header.attributes.iter().fold(start, |digest, element| {
         let tag = element.header().tag;
         let value = element.value().to_multi_str().map(|values| values.join("\\")).unwrap_or_default();
@@ -123,7 +125,7 @@ fn header_digest(header: &Header) -> Digest {
 }
 
 /// Names a slice by all that its result depends on: the bytes of its pixels as received, what they mean, where they lie,
-/// and what results repeat. Native pixels have one name in every native transfer syntax.
+/// and what results repeat.
 fn slice_digest(
     header: &Digest,
     layout: Layout,
@@ -275,6 +277,13 @@ mod tests {
         ];
         let digests: std::collections::BTreeSet<Digest> = changes.into_iter().map(digest).collect();
         assert!(digests.len() == 6 && !digests.contains(&plain));
+        let in_syntax = |uid: &str| {
+            let mut image = image([]);
+            image.update_meta(|meta| meta.transfer_syntax = uid.to_owned());
+            digest(image)
+        };
+        assert_eq!(in_syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN), plain, "native pixels are native pixels");
+        assert_ne!(in_syntax(uids::RLE_LOSSLESS), plain, "the same bytes decode otherwise");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The metrics, all of them, on a registry of the caller's.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, exponential_buckets,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    exponential_buckets,
 };
 
 /// The metrics of the graph. `docs/telemetry.md` lists them.
@@ -11,6 +12,11 @@ pub struct Metrics {
     pub(super) stage_tasks: IntCounterVec,
     pub(super) stage_duration: HistogramVec,
     pub(super) batch_tasks: HistogramVec,
+    pub(super) update_tasks: HistogramVec,
+    pub(super) queue: HistogramVec,
+    pub(super) store_bytes: GaugeVec,
+    pub(super) store_blocks: GaugeVec,
+    pub(super) frontier_lag: GaugeVec,
     pub(super) results_published: IntCounterVec,
     pub(super) slice_result_latency: Histogram,
 }
@@ -27,8 +33,13 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &["stage"])?;
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| {
+            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = GaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
@@ -56,12 +67,33 @@ impl Metrics {
             stage_duration: histogram(
                 "hemoflow_stage_duration_seconds",
                 "Time that one batch of a stage took on its device.",
+                &["stage"],
                 exponential_buckets(0.0005, 2.0, 16)?,
             )?,
             batch_tasks: histogram(
                 "hemoflow_device_batch_tasks",
                 "Tasks that ran in one batch of a stage.",
+                &["stage"],
                 vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0],
+            )?,
+            update_tasks: histogram(
+                "hemoflow_update_recomputed_tasks",
+                "Blocks that one update made a stage compute.",
+                &["stage"],
+                vec![0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0],
+            )?,
+            queue: histogram(
+                "hemoflow_device_queue_seconds",
+                "Time that a task waited until its batch began.",
+                &["stage", "urgency"],
+                exponential_buckets(0.0001, 2.0, 18)?,
+            )?,
+            store_bytes: gauge("hemoflow_store_bytes", "Bytes of the blocks in memory.", &["kind"])?,
+            store_blocks: gauge("hemoflow_store_blocks", "Blocks in memory and on disk.", &["kind", "place"])?,
+            frontier_lag: gauge(
+                "hemoflow_frontier_lag_seconds",
+                "Age of the oldest change whose results are not yet published.",
+                &["lane"],
             )?,
             results_published: counter(
                 "hemoflow_results_published_total",

@@ -9,11 +9,13 @@ mod ingest;
 mod metrics;
 mod result;
 mod stage;
+mod store;
 
 pub use ingest::{InstanceRejected, SlicesReceived};
 pub use metrics::Metrics;
-pub use result::ResultPublished;
+pub use result::{FrontierMoved, ResultPublished};
 pub use stage::{StageAsked, StageRan};
+pub use store::StoreMeasured;
 
 /// A fact that metrics count.
 pub trait Event {

@@ -35,7 +35,7 @@ pub use network::Network;
 pub(crate) use device::connect;
 pub(crate) use head::Head;
 
-use crate::record::Digest;
+use crate::record::{Digest, ModelName};
 use resnet::ResNet;
 
 /// Sequences that run at once.
@@ -129,6 +129,13 @@ impl Model {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What people call the model.
+    #[must_use]
+    pub fn name(&self) -> ModelName {
+        let Card { name, version, sha256, .. } = &self.card;
+        ModelName { name: name.clone(), version: version.clone(), sha256: sha256.to_string() }
     }
 
     /// The arrays of the weights: name and shape.

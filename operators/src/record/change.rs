@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceUid, Rejection, SeriesKey, Slice};
+use super::{InstanceUid, Rejection, SeriesKey, Sign, Slice};
 
 /// A change, at one tick.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,8 +23,15 @@ pub enum Change {
         /// The instance.
         instance: InstanceUid,
     },
-    /// The sender says that a series has all its instances. Instances that come later are taken all the same.
-    Completed {
+    /// Something says that a series is complete. Instances that come later are taken all the same.
+    Signed {
+        /// The series.
+        key: SeriesKey,
+        /// What says so.
+        sign: Sign,
+    },
+    /// A series is let go: its result stays as it is, what it was made of is forgotten, and its version is remembered.
+    Released {
         /// The series.
         key: SeriesKey,
     },
@@ -33,6 +40,18 @@ pub enum Change {
 }
 
 impl Change {
+    /// The series that the change is about, if it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&SeriesKey> {
+        match self {
+            Self::Arrived { key, .. }
+            | Self::Withdrawn { key, .. }
+            | Self::Signed { key, .. }
+            | Self::Released { key } => Some(key),
+            Self::Refused(_) => None,
+        }
+    }
+
     /// The slices that arrive with the change.
     #[must_use]
     pub fn slices(&self) -> &[Slice] {
@@ -43,11 +62,5 @@ impl Change {
     #[must_use]
     pub fn refusal(self) -> Option<Rejection> {
         if let Self::Refused(rejection) = self { Some(rejection) } else { None }
-    }
-
-    /// The completed series, if the change says so of one.
-    #[must_use]
-    pub fn completion(self) -> Option<SeriesKey> {
-        if let Self::Completed { key } = self { Some(key) } else { None }
     }
 }

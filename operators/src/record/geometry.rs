@@ -99,6 +99,12 @@ impl Geometry {
         fixed(along_mm, 1e3).unwrap_or(i64::MAX)
     }
 
+    /// The same, millimeters.
+    #[must_use]
+    pub fn along_mm(&self) -> f64 {
+        float(self.along_um()) / 1e3
+    }
+
     /// Whether both planes have one orientation, matrix and pixel spacing (within 10^-4, mm or cosine): slices that are
     /// not alike never share a run.
     #[must_use]

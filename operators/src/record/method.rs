@@ -1,5 +1,8 @@
 //! The numbers of the method, and the name that they give to results together with the model.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
@@ -39,11 +42,24 @@ impl Default for MethodConfig {
     }
 }
 
+/// A model by name, version and weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelName {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its weights.
+    pub sha256: String,
+}
+
 /// A method as it names its results: the numbers and the digests that stand for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
     /// The numbers.
     pub config: MethodConfig,
+    /// What people call the model.
+    pub name: ModelName,
     /// Names the weights: encodings and logits depend on nothing else.
     pub model: Digest,
     /// Names the weights and the numbers: masks depend on both.
@@ -56,9 +72,27 @@ impl Method {
     /// # Errors
     ///
     /// Returns the serializer's error if a number cannot be written.
-    pub fn new(model: Digest, config: MethodConfig) -> Result<Self, serde_json::Error> {
+    pub fn new(model: Digest, name: ModelName, config: MethodConfig) -> Result<Self, serde_json::Error> {
         let numbers = serde_json::to_vec(&config)?;
         let digest = Digest::builder("method").digest(&model).bytes(&numbers).finish();
-        Ok(Self { config, model, digest })
+        Ok(Self { config, name, model, digest })
+    }
+}
+
+/// The methods that records can name. A method's numbers are no identities, so they stand here and their name flows.
+#[derive(Clone, Debug, Default)]
+pub struct Methods(Arc<RwLock<BTreeMap<Digest, Arc<Method>>>>);
+
+impl Methods {
+    /// Adds a method. Do so before a record names it.
+    pub fn add(&self, method: Method) -> Arc<Method> {
+        let mut methods = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(methods.entry(method.digest).or_insert_with(|| Arc::new(method)))
+    }
+
+    /// The method of this name.
+    #[must_use]
+    pub fn get(&self, name: &Digest) -> Option<Arc<Method>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

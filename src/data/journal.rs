@@ -1,0 +1,85 @@
+//! The journal: the log as the parts of a running node share it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use operators::record::{Digest, Role, SeriesKey, Tick};
+use operators::report::Latency;
+
+use super::log::{Entry, Event, Log, Published};
+use crate::collector::Current;
+use crate::result_tree::json;
+
+/// A log that the way in and the way out write to.
+#[derive(Clone)]
+pub struct Journal {
+    log: Arc<Mutex<Log>>,
+    /// What was published before, until the graph has come to it again.
+    published: HashMap<(SeriesKey, Role, u64), Published>,
+}
+
+impl Journal {
+    /// A journal that goes on where `entries` end.
+    #[must_use]
+    pub fn new(log: Log, entries: &[Entry]) -> Self {
+        let published = entries.iter().filter_map(|entry| match &entry.event {
+            Event::Published(published) => Some(published.clone()),
+            Event::Changed { .. } | Event::Used { .. } => None,
+        });
+        let published =
+            published.map(|published| ((published.key.clone(), published.role, published.version), published));
+        Self { log: Arc::new(Mutex::new(log)), published: published.collect() }
+    }
+
+    /// Writes what happens at a tick, before it does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be written.
+    pub fn write(&self, tick: Tick, events: Vec<Event>) -> anyhow::Result<()> {
+        let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, event }).collect();
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).append(&entries)
+    }
+
+    /// Notes a version, unless it was published before; then gives the latency that it was published with.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be written.
+    pub fn note(&mut self, current: &Current) -> anyhow::Result<Option<Latency>> {
+        let publication = &current.publication;
+        let before = (publication.key.clone(), publication.role, publication.version);
+        if let Some(published) = self.published.remove(&before) {
+            let latency = published.latency();
+            let again = Current { publication: publication.clone(), latency };
+            if published_as(&again)? != published.result {
+                tracing::warn!("version {} of a result came out otherwise than it was published", published.version);
+            }
+            return Ok(Some(latency));
+        }
+        let report = current.report();
+        let published = Published {
+            key: publication.key.clone(),
+            role: publication.role,
+            method: publication.method.digest,
+            version: publication.version,
+            status: publication.status,
+            slices: u32::try_from(publication.slices.len()).unwrap_or(u32::MAX),
+            probability: report.probability,
+            volume_ml: report.volume_ml.segmentation,
+            latency_seconds: [current.latency.first, current.latency.last],
+            result: published_as(current)?,
+        };
+        self.write(publication.tick, vec![Event::Published(published)])?;
+        Ok(None)
+    }
+}
+
+/// The digest of the bytes of `result.json`.
+///
+/// # Errors
+///
+/// Returns the serializer's error if a number cannot be written.
+pub fn published_as(current: &Current) -> anyhow::Result<Digest> {
+    Ok(Digest::of(&json(&current.report())?))
+}

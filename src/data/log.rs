@@ -1,0 +1,232 @@
+//! The log: every change that entered and every version that left, in order.
+//!
+//! A record is its length (4 bytes, little endian), the first 8 bytes of its SHA-256, and its content in the form of
+//! [`operators::codec`]. A torn record at the end is what an interrupted write leaves: it is moved aside when the log is
+//! opened to be written. A broken record elsewhere is an error.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use operators::codec;
+use operators::completeness::Status;
+use operators::record::{Change, Digest, Role, SeriesKey, Tick};
+use operators::report::Latency;
+use serde::{Deserialize, Serialize};
+
+const MAGIC: &[u8; 8] = b"HEMOLOG1";
+const VERSION: u8 = 1;
+/// Bytes before the content of a record.
+const HEAD: usize = 12;
+/// A record is never longer: an instance of a thousand frames takes a fraction of it.
+const LONGEST: usize = 64 << 20;
+
+/// What happened at a tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub tick: Tick,
+    /// What.
+    pub event: Event,
+}
+
+/// What the log holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A change entered. The pixels of an arrival are a payload of this name.
+    Changed {
+        /// The change.
+        change: Change,
+        /// The payload, if it is an arrival.
+        payload: Option<String>,
+        /// Whether the series cannot wait.
+        stat: bool,
+    },
+    /// A method came into use in a role, or none.
+    Used {
+        /// The role.
+        role: Role,
+        /// The method.
+        method: Option<MethodEntry>,
+    },
+    /// A version of a result was published.
+    Published(Published),
+}
+
+/// A method as the log names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodEntry {
+    /// The method.
+    pub method: Digest,
+    /// SHA-256 of the weights.
+    pub sha256: String,
+    /// The numbers, JSON.
+    pub config: String,
+}
+
+/// A published version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The series.
+    pub key: SeriesKey,
+    /// The role of the method.
+    pub role: Role,
+    /// The method.
+    pub method: Digest,
+    /// The version.
+    pub version: u64,
+    /// Its status.
+    pub status: Status,
+    /// Slices, the probability and the segmented volume, mL: what changed between versions, at a glance.
+    pub slices: u32,
+    /// The probability of the series.
+    pub probability: f32,
+    /// The volume of the segmentation, mL.
+    pub volume_ml: f64,
+    /// Seconds from the first slice to the first result, and from the last change to this one.
+    pub latency_seconds: [f64; 2],
+    /// SHA-256 of the bytes of `result.json`.
+    pub result: Digest,
+}
+
+impl Published {
+    /// How long it, and the first one, took.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        let [first, last] = self.latency_seconds;
+        Latency { first, last }
+    }
+}
+
+/// A log that is written.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    path: PathBuf,
+}
+
+impl Log {
+    pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
+        let named = || format!("the log {}", path.display());
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(named)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(named)?;
+        if bytes.is_empty() {
+            file.write_all(MAGIC).with_context(named)?;
+            return Ok((Self { file, path: path.to_owned() }, Vec::new()));
+        }
+        let (entries, whole) = parse(&bytes).with_context(named)?;
+        if whole < bytes.len() {
+            // Nothing is lost: what is cut off stays beside the log.
+            let torn = path.with_extension(format!("torn-{whole}"));
+            std::fs::write(&torn, bytes.get(whole..).unwrap_or_default()).with_context(named)?;
+            tracing::warn!("the torn end of {} was moved to {}", path.display(), torn.display());
+            file.set_len(u64::try_from(whole)?).with_context(named)?;
+            file.seek(SeekFrom::End(0)).with_context(named)?;
+        }
+        Ok((Self { file, path: path.to_owned() }, entries))
+    }
+
+    pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
+        let named = || format!("the log {}", path.display());
+        let bytes = std::fs::read(path).with_context(named)?;
+        Ok(parse(&bytes).with_context(named)?.0)
+    }
+
+    /// Adds entries, in one write.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be written.
+    pub fn append(&mut self, entries: &[Entry]) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let content = codec::encode(VERSION, entry)?;
+            bytes.extend_from_slice(&u32::try_from(content.len())?.to_le_bytes());
+            bytes.extend_from_slice(&check(&content));
+            bytes.extend_from_slice(&content);
+        }
+        self.file.write_all(&bytes).with_context(|| format!("cannot write the log {}", self.path.display()))
+    }
+}
+
+fn check(content: &[u8]) -> [u8; 8] {
+    let digest = Digest::of(content);
+    let mut check = [0; 8];
+    check.copy_from_slice(digest.as_bytes().get(..8).unwrap_or(&[0; 8]));
+    check
+}
+
+/// The entries of a log, and how many of its bytes are whole records.
+fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<Entry>, usize)> {
+    if !bytes.starts_with(MAGIC) {
+        bail!("it is not a log of this program");
+    }
+    let (mut entries, mut at) = (Vec::new(), MAGIC.len());
+    while let Some((content, end)) = record(bytes, at)? {
+        entries.push(codec::decode(VERSION, content).with_context(|| format!("the record at byte {at}"))?);
+        at = end;
+    }
+    Ok((entries, at))
+}
+
+/// The content of the record at `at` and the end of it; `None` at the end, and where the last record is torn.
+fn record(bytes: &[u8], at: usize) -> anyhow::Result<Option<(&[u8], usize)>> {
+    let Some(head) = bytes.get(at..at + HEAD) else { return Ok(None) };
+    let (length, sum) = head.split_at(4);
+    let length = length.try_into().map(u32::from_le_bytes).ok().and_then(|length| usize::try_from(length).ok());
+    let length = length.unwrap_or(LONGEST + 1);
+    let end = at + HEAD + length;
+    let Some(content) = bytes.get(at + HEAD..end).filter(|_| length <= LONGEST) else {
+        return Ok(None);
+    };
+    match check(content) == *sum {
+        true => Ok(Some((content, end))),
+        false if end == bytes.len() => Ok(None),
+        false => bail!("the record at byte {at} is broken"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(ticks: std::ops::Range<Tick>) -> Vec<Entry> {
+        ticks.map(|tick| Entry { tick, event: Event::Used { role: Role::Shadow, method: None } }).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_whatever_was_torn_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let (mut log, before) = Log::open(&path).expect("a new log");
+        assert!(before.is_empty());
+        log.append(&entries(0..3)).expect("written");
+        let whole = std::fs::read(&path).expect("there");
+        let record = (whole.len() - MAGIC.len()) / 3;
+        for length in MAGIC.len()..=whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("torn");
+            let (mut log, read) = Log::open(&path).expect("a torn end is no error");
+            let kept = Tick::try_from((length - MAGIC.len()) / record).expect("small");
+            assert_eq!(read, entries(0..kept), "{length} bytes");
+            log.append(&entries(kept..3)).expect("written");
+            assert_eq!(Log::read(&path).expect("whole"), entries(0..3), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_broken_record_in_the_middle_and_another_file_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let (mut log, _) = Log::open(&path).expect("a new log");
+        log.append(&entries(0..3)).expect("written");
+        let mut bytes = std::fs::read(&path).expect("there");
+        bytes[MAGIC.len() + HEAD] ^= 1;
+        std::fs::write(&path, &bytes).expect("written");
+        let error = format!("{:#}", Log::open(&path).expect_err("broken"));
+        assert!(error.contains("byte 8") && error.contains("log"), "{error}");
+        std::fs::write(&path, b"something else").expect("written");
+        assert!(format!("{:#}", Log::read(&path).expect_err("no log")).contains("not a log"));
+    }
+}

@@ -1,0 +1,151 @@
+//! The data folder: what a node must not forget.
+//!
+//! ```text
+//! DIR/log                      every change and every publication, in order (`log`)
+//! DIR/payloads/<sha256>.<ext>  what was received, each content once (`payloads`)
+//! DIR/models/<sha256>/         the weights that results were made by
+//! DIR/salt                     what patients are hashed with
+//! DIR/store/                   blocks by name: what need not be computed again
+//! ```
+//!
+//! The log is the only source of truth; everything else can be derived from it and the payloads.
+
+mod journal;
+mod log;
+mod payloads;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use kernels::Device;
+use operators::model::Model;
+use operators::outcome::Salt;
+use operators::record::{Digest, Method, MethodConfig};
+
+pub use journal::{Journal, published_as};
+pub use log::{Entry, Event, Log, MethodEntry, Published};
+pub use payloads::Payloads;
+
+/// A data folder.
+#[derive(Clone, Debug)]
+pub struct DataFolder {
+    root: PathBuf,
+}
+
+impl DataFolder {
+    /// The folder at `root`, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder if it cannot be made.
+    pub fn create(root: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(root).with_context(|| format!("cannot create the folder {}", root.display()))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The folder at `root`, which must hold a log.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder if it holds none.
+    pub fn existing(root: &Path) -> anyhow::Result<Self> {
+        let data = Self { root: root.to_owned() };
+        fs::metadata(data.log_path()).with_context(|| format!("{} holds no log", root.display()))?;
+        Ok(data)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Opens the log, and gives what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be read or written, or is none.
+    pub fn log(&self) -> anyhow::Result<(Log, Vec<Entry>)> {
+        Log::open(&self.log_path())
+    }
+
+    /// The entries of the log, which is not touched.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be read, or is none.
+    pub fn entries(&self) -> anyhow::Result<Vec<Entry>> {
+        Log::read(&self.log_path())
+    }
+
+    /// What was received.
+    #[must_use]
+    pub fn payloads(&self) -> Payloads {
+        Payloads::at(self.root.join("payloads"))
+    }
+
+    /// Where blocks stand.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// What patients are hashed with: drawn once for the folder.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read or written.
+    pub fn salt(&self) -> anyhow::Result<Salt> {
+        let path = self.root.join("salt");
+        if !path.exists() {
+            fs::write(&path, random()?).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let salt = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Salt::new(&salt))
+    }
+
+    fn model_folder(&self, sha256: &str) -> PathBuf {
+        self.root.join("models").join(sha256)
+    }
+
+    /// Keeps the weights of a model, and says how the log names its use.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder that cannot be written.
+    pub fn keep_model(&self, model: &Model, method: &Method) -> anyhow::Result<MethodEntry> {
+        let folder = self.model_folder(&method.name.sha256);
+        if !folder.exists() {
+            // Whole or not at all: an interrupted copy leaves another name.
+            let partial = folder.with_extension("partial");
+            model.save(&partial).with_context(|| format!("cannot keep the model in {}", partial.display()))?;
+            fs::rename(&partial, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let config = serde_json::to_string(&method.config)?;
+        Ok(MethodEntry { method: method.digest, sha256: method.name.sha256.clone(), config })
+    }
+
+    /// The model and the numbers that the log names so.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the model if it cannot be loaded.
+    pub fn model(&self, entry: &MethodEntry, device: Device) -> anyhow::Result<(Model, MethodConfig)> {
+        let folder = self.model_folder(&entry.sha256);
+        let model =
+            Model::load(&folder, device).with_context(|| format!("the model {} cannot be loaded", folder.display()))?;
+        let config = serde_json::from_str(&entry.config).context("the numbers of a method in the log")?;
+        Ok((model, config))
+    }
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    Ok(bytes)
+}
+
+/// The content of a file by its digest, and how it is called.
+pub(crate) fn content_name(bytes: &[u8], extension: &str) -> String {
+    format!("{}.{extension}", Digest::of(bytes))
+}
