@@ -80,6 +80,31 @@ type State = BTreeMap<(SeriesKey, Role), Arc<(String, Status, Completeness, Vec<
 /// The graph [`hemorrhage`](hemoflow::graphs::hemorrhage) in its engine, and `graphs::batch`.
 struct Hemorrhage;
 
+impl Hemorrhage {
+    /// What a batch run says of the instances that are present and were not let go.
+    fn now(steps: &[Step]) -> Told<State> {
+        let (mut state, mut refused) = (State::new(), Vec::new());
+        for (role, model) in [Role::Active, Role::Shadow].into_iter().zip(models(steps)) {
+            let Some(model) = model else { continue };
+            let stranger = |step: &Step| (*step == Step::Arrive(INSTANCES.len(), Form::Broken)).then_some(&*STRANGER);
+            let known = present(steps).into_iter().filter_map(|(index, form)| Some(&INSTANCES.get(index)?[&form]));
+            let batch = REFERENCES[model].batch(known.chain(steps.iter().find_map(stranger))).expect("a result");
+            for (key, slices) in batch.series {
+                let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
+                let (completeness, status) = judge(&places, signs(steps, &key).into_iter(), METHOD.max_gap_mm);
+                let shown = slices.into_iter().map(Shown).collect();
+                state.insert((key, role), Arc::new((MODELS[model].name().sha256, status, completeness, shown)));
+            }
+            refused = batch.rejections.iter().map(line).collect();
+        }
+        let at_the_door =
+            steps.iter().filter_map(|step| if let Step::Refuse(index) = step { Some(refusal(*index)) } else { None });
+        let mut refused: Vec<String> = refused.into_iter().chain(at_the_door.map(|refused| line(&refused))).collect();
+        refused.sort();
+        Told { state, refused }
+    }
+}
+
 impl Law for Hemorrhage {
     type Change = Step;
     type State = State;
@@ -108,25 +133,19 @@ impl Law for Hemorrhage {
     }
 
     fn batch(&self, steps: &[Step]) -> Told<State> {
-        let (mut state, mut refused) = (State::new(), Vec::new());
-        for (role, model) in [Role::Active, Role::Shadow].into_iter().zip(models(steps)) {
-            let Some(model) = model else { continue };
-            let stranger = |step: &Step| (*step == Step::Arrive(INSTANCES.len(), Form::Broken)).then_some(&*STRANGER);
-            let known = present(steps).into_iter().filter_map(|(index, form)| Some(&INSTANCES.get(index)?[&form]));
-            let batch = REFERENCES[model].batch(known.chain(steps.iter().find_map(stranger))).expect("a result");
-            for (key, slices) in batch.series {
-                let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
-                let (completeness, status) = judge(&places, signs(steps, &key).into_iter(), METHOD.max_gap_mm);
-                let shown = slices.into_iter().map(Shown).collect();
-                state.insert((key, role), Arc::new((MODELS[model].name().sha256, status, completeness, shown)));
-            }
-            refused = batch.rejections.iter().map(line).collect();
+        let mut state = State::new();
+        for (at, step) in steps.iter().enumerate() {
+            let Step::Release(series) = step else { continue };
+            let kept = Self::now(&steps[..at]).state;
+            state.extend(kept.into_iter().filter(|((key, _), _)| *key == SERIES[*series]));
+            // What was let go stays as it was until the series has a result again.
+            let again = |until: usize| Self::now(&steps[..until]).state.into_keys();
+            let again: BTreeSet<(SeriesKey, Role)> = (at + 1..=steps.len()).flat_map(again).collect();
+            state.retain(|result, _| !again.contains(result));
         }
-        let at_the_door =
-            steps.iter().filter_map(|step| if let Step::Refuse(index) = step { Some(refusal(*index)) } else { None });
-        let mut refused: Vec<String> = refused.into_iter().chain(at_the_door.map(|refused| line(&refused))).collect();
-        refused.sort();
-        Told { state, refused }
+        let now = Self::now(steps);
+        state.extend(now.state);
+        Told { state, refused: now.refused }
     }
 
     fn present(&self, steps: &[Step]) -> Vec<Step> {
@@ -163,6 +182,7 @@ fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
             engine.send(Change::Withdrawn { key: key.clone(), instance: uid.clone() })
         }
         Step::Sign(series, sign) => engine.send(Change::Signed { key: SERIES[series].clone(), sign: SIGNS[sign] }),
+        Step::Release(series) => engine.send(Change::Released { key: SERIES[series].clone() }),
         Step::Use(model) => engine.activate(methods[model]),
         Step::Shadow(model) => engine.shadow(model.map(|model| methods[model])),
         Step::Refuse(index) => engine.send(Change::Refused(refusal(index))),
@@ -247,9 +267,10 @@ proptest! {
     }
 
     /// Law 3, of the blocks on all shelves. Does not cover: entries of arrangements, and what is remembered of a series for
-    /// good: that it is complete, and the number of its last version.
+    /// good: that it is complete, and the number of its last version; what is let go, whose result stays.
     #[test]
-    fn what_is_withdrawn_leaves_nothing(steps in steps(), setting in settings()) {
+    fn what_is_withdrawn_leaves_nothing(mut steps in steps(), setting in settings()) {
+        steps.retain(|step| !matches!(step, Step::Release(_)));
         law::insert_then_retract_leaves_nothing(&Hemorrhage, &steps, setting)?;
     }
 
@@ -264,8 +285,10 @@ proptest! {
     /// Law 6. Does not cover: bytes that break a reader or a codec, which the tests of `dicom` and `decode` are about.
     #[test]
     fn what_is_corrupt_is_refused_and_the_others_go_on(
-        steps in steps(), place in 0_usize..30, door: bool, setting in settings(),
+        mut steps in steps(), place in 0_usize..30, door: bool, setting in settings(),
     ) {
+        // What is let go takes its refusals along.
+        steps.retain(|step| !matches!(step, Step::Release(_)));
         let corrupt = if door { Step::Refuse(9) } else { Step::Arrive(INSTANCES.len(), Form::Broken) };
         law::corrupt_is_rejected_and_others_go_on(&Hemorrhage, &steps, (place, &corrupt), setting)?;
     }
@@ -317,4 +340,20 @@ fn a_sign_says_nothing_of_a_series_that_was_withdrawn() {
     let streamed = Hemorrhage.stream(&steps, Setting { workers: 1, batch: 8, settle_every: None });
     let versions: Vec<u64> = streamed.versions.concat().iter().map(|version| version.number).collect();
     assert_eq!(versions, [1, 2], "the arrival and the withdrawal");
+}
+
+#[test]
+fn a_sign_before_the_first_slice_is_known_in_every_lane() {
+    for (series, index) in [(0, 0), (2, 9)] {
+        let steps = [Step::Sign(series, 0), Step::Arrive(index, Form::Plain)];
+        law::ends_as_batch(&Hemorrhage, &steps, Setting { workers: 1, batch: 8, settle_every: None }).expect("final");
+    }
+}
+
+#[test]
+fn what_was_let_go_leaves_no_block_and_no_version() {
+    let arrivals: Vec<Step> = (0..5).map(|index| Step::Arrive(index, Form::Plain)).collect();
+    let steps = [&arrivals[..], &[Step::Release(0)]].concat();
+    let streamed = Hemorrhage.stream(&steps, Setting { workers: 1, batch: 8, settle_every: None });
+    assert_eq!((streamed.held, streamed.versions.concat().len()), (0, 5));
 }

@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Withdraw(usize),
     /// A sign that a series, by its place in [`SERIES`], is complete: one of [`SIGNS`].
     Sign(usize, usize),
+    /// A series, by its place in [`SERIES`], is let go.
+    Release(usize),
     /// A model of two makes the results from now on.
     Use(usize),
     /// A model of two stands beside it from now on, or none.
@@ -171,13 +173,19 @@ pub(crate) fn refusal(index: usize) -> Rejection {
     Rejection::new(format!("input-{index}"), Reason::NotDicom, "no DICOM element at its beginning")
 }
 
-/// The instances present after all steps: the form that each has.
+/// The instances present after all steps, of those that were not let go: the form that each has.
 pub(crate) fn present(steps: &[Step]) -> BTreeMap<usize, Form> {
     let mut forms = BTreeMap::new();
     for step in steps {
         match *step {
             Step::Arrive(index, form) => forms.insert(index, form),
             Step::Withdraw(index) => forms.remove(&index),
+            Step::Release(series) => {
+                forms.retain(|index, _| {
+                    INSTANCES.get(*index).is_none_or(|forms| forms[&Form::Plain].key != SERIES[series])
+                });
+                None
+            }
             Step::Sign(..) | Step::Use(_) | Step::Shadow(_) | Step::Refuse(_) => None,
         };
     }
@@ -191,7 +199,7 @@ pub(crate) fn models(steps: &[Step]) -> [Option<usize>; 2] {
         match *step {
             Step::Use(model) => active = model,
             Step::Shadow(model) => shadow = model,
-            Step::Arrive(..) | Step::Withdraw(_) | Step::Sign(..) | Step::Refuse(_) => {}
+            Step::Arrive(..) | Step::Withdraw(_) | Step::Sign(..) | Step::Release(_) | Step::Refuse(_) => {}
         }
     }
     [Some(active), shadow]
@@ -207,6 +215,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0..count, prop::sample::select(&Form::ALL[..])).prop_map(|(index, form)| Step::Arrive(index, form)),
         4 => (0..count).prop_map(Step::Withdraw),
         2 => (0..SLICES.len(), 0..SIGNS.len()).prop_map(|(series, sign)| Step::Sign(series, sign)),
+        1 => (0..SLICES.len()).prop_map(Step::Release),
         1 => (0_usize..2).prop_map(Step::Use),
         1 => prop::option::of(0_usize..2).prop_map(Step::Shadow),
         1 => (0_usize..3).prop_map(Step::Refuse),
