@@ -1,6 +1,6 @@
 //! Hemorrhage in a dataflow of one's own: who ordered a head CT hears what it shows, as its slices arrive.
 //!
-//! `cargo run --release -p hemoflow-graphs --example plugin [FOLDER [MODEL]]` reads the DICOM files of a folder, or else
+//! `cargo run --release --example plugin [FOLDER [MODEL]]` reads the DICOM files of a folder, or else
 //! makes two phantoms up; without the folder of a model its weights are random, and so are its answers.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,8 @@ pub(crate) fn run(
     let registry = Registry::new();
     let telemetry = Telemetry::new(Metrics::register(&registry)?);
     let stages = Stages::start(Compute::on(Device::Cpu), Store::unbounded(), telemetry.clone(), Fault::default())?;
-    let method = stages.load(model, MethodConfig::default())?.digest;
+    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let method = stages.load(model, config)?.digest;
     let heard = say.clone();
 
     // Once a worker: our dataflow, which the graph is a part of.

@@ -38,13 +38,20 @@ pub struct Stages {
     pub pixels: Shelf<Pixels>,
     fault: Fault,
     readers: Readers,
-    pub(crate) decode: Stage<DecodeTask, Decoded>,
-    pub(crate) encode: Stage<EncodeTask, Encoding>,
-    pub(crate) classify: Stage<ClassifyTask, Vec<f32>>,
-    pub(crate) fuse: Stage<FuseTask, FusedMap>,
-    pub(crate) refine: Stage<RefineTask, Mask>,
-    pub(crate) reconcile: Stage<ReconcileTask, Mask>,
-    pub(crate) segment: Stage<SegmentTask, Mask>,
+    /// Pixels to planes.
+    pub decode: Stage<DecodeTask, Decoded>,
+    /// Planes to features, activation maps and single-slice probabilities.
+    pub encode: Stage<EncodeTask, Encoding>,
+    /// Windows of features to logits.
+    pub classify: Stage<ClassifyTask, Vec<f32>>,
+    /// Neighboring activation maps to one.
+    pub fuse: Stage<FuseTask, FusedMap>,
+    /// Fused maps to candidate masks.
+    pub refine: Stage<RefineTask, Mask>,
+    /// Candidate masks to pseudo-masks.
+    pub reconcile: Stage<ReconcileTask, Mask>,
+    /// Planes to the segmenter's masks.
+    pub segment: Stage<SegmentTask, Mask>,
 }
 
 /// What work runs on, and how it queues.

@@ -1,8 +1,8 @@
 //! The graph of hemorrhage with an operator of one's own between refining and segmenting, and no line of ours changed.
 //!
-//! `cargo run --release -p hemoflow-graphs --example own_operator [MODEL]` streams a phantom, and shows how the gate to the
-//! segmenter opens for the whole series once its pseudo-masks have a quorum. Without the folder of a model its weights are
-//! random. `docs/adding-an-operator.md` tells how the operator came to be.
+//! `cargo run --release --example own_operator [MODEL]` streams a phantom, slice by slice, and shows how the gate to the
+//! segmenter opens for the whole series once its pseudo-masks have a quorum; the model is that of the folder `models`
+//! unless another is named. `docs/adding-an-operator.md` tells how the operator came to be.
 
 mod quorum;
 
@@ -22,7 +22,6 @@ use operators::plumbing::{Collection, Stage};
 use operators::publish::Publication;
 use operators::record::{Change, MethodConfig, Role, Tick, Use};
 use operators::store::Store;
-use operators::train::TrainConfig;
 use prometheus::Registry;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
@@ -63,7 +62,7 @@ pub(crate) fn install<'scope>(
 #[allow(clippy::print_stdout, reason = "it is what the program is for")]
 fn main() -> Result<(), Failure> {
     let folder = std::env::args().nth(1);
-    let model = folder.map_or_else(random, |folder| Ok(Model::load(Path::new(&folder), Device::Cpu)?))?;
+    let model = Model::load(Path::new(folder.as_deref().unwrap_or("models")), Device::Cpu)?;
     run(phantom()?, model, |line| println!("{line}"))
 }
 
@@ -77,9 +76,8 @@ pub(crate) fn run(
     let mut setup = Setup::new(Compute::on(Device::Cpu), Store::unbounded(), telemetry.clone())?;
     let weigh = weigh(&mut setup);
     let stages = setup.start(Fault::default())?;
-    // Every slice is positive, so that all that closes a gate is the quorum.
-    let config = MethodConfig { cam_gate: 0.0, mask_gate: 0.0, ..MethodConfig::default() };
-    let (method, rule) = (stages.load(model, config)?.digest, Quorum { least_mm2: 10.0, least_ml: 2.0 });
+    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let (method, rule) = (stages.load(model, config)?.digest, Quorum { least_mm2: 20.0, least_ml: 2.0 });
     let heard = say.clone();
 
     let workers = timely::execute(timely::Config::process(2), move |worker| {
@@ -105,28 +103,21 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn line(Publication { version, slices, .. }: &Publication) -> String {
+/// A result in a line: how many slices the classifier calls positive, and how many of them the segmenter saw.
+fn line(Publication { version, method, slices, .. }: &Publication) -> String {
+    let positive = slices.iter().filter(|slice| slice.probability >= method.config.mask_gate).count();
     let segmented = slices.iter().filter(|slice| slice.mask.is_some()).count();
-    let gate = if segmented > 0 { "open" } else { "closed" };
-    format!("version {version:>2}: {} slices, gate {gate}, {segmented} segmented", slices.len())
+    format!("version {version}: {} slices, {positive} positive, {segmented} segmented", slices.len())
 }
 
 /// A synthetic study with a bleed, as it would come over the network.
 pub(crate) fn phantom() -> Result<Vec<Instance>, Failure> {
-    let config = PhantomConfig { matrix: 64, slices: Some(8), positive_share: 1.0, ..PhantomConfig::default() };
-    let study = phantom::study(&config, 0);
+    let config = PhantomConfig { matrix: 128, slices: Some(16), positive_share: 1.0, ..PhantomConfig::default() };
+    let study = phantom::study(&config, 4);
     let instance = |slice| {
         let mut bytes = Vec::new();
         phantom::dicom_object(&study, slice)?.write_all(&mut bytes)?;
         Ok(read::read_bytes("phantom", &bytes).map_err(|rejection| rejection.detail)?)
     };
     study.slices.iter().map(instance).collect()
-}
-
-/// A small model of random weights.
-pub(crate) fn random() -> Result<Model, Failure> {
-    let config = TrainConfig { width: 2, input_size: 32, context_hidden: 16, unet_width: 2, ..TrainConfig::default() };
-    let mut card = config.card("random", "0");
-    card.segmenter = true;
-    Ok(Model::untrained(card, 6, Device::Cpu)?)
 }

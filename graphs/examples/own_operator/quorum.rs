@@ -101,17 +101,17 @@ pub(crate) trait Quorate<'scope> {
 impl<'scope> Quorate<'scope> for Collection<'scope, (Reading, Call)> {
     fn quorum(self, rule: Quorum, methods: Methods, stage: Stage<WeighTask, Solid>) -> Self {
         let solids = stage.shelf.clone();
-        plumbing::furnish(self, stage, move |(_, call)| rule.task(call).into_iter().collect())
-            .map(move |(reading, call)| {
-                let solid = rule.task(&call).and_then(|task| solids.get(&task.name()));
-                (reading, (call, solid.map_or(0, |solid| solid.0)))
-            })
-            .reduce_named("Quorum", move |reading, calls, gated| {
-                let Some(method) = methods.get(&reading.by.method) else { return };
-                let series = calls.iter().map(|((call, voxels), _)| (call.plan.slice.clone(), *voxels)).collect();
-                let reached = rule.reached(series, method.config.max_gap_mm);
-                let gate = |call: &Call| Call { positive: call.positive && reached, ..call.clone() };
-                gated.extend(calls.iter().map(|((call, _), count)| (gate(call), *count)));
-            })
+        let voxels = move |call: &Call| {
+            let solid = rule.task(call).and_then(|task| solids.get(&task.name()));
+            solid.map_or(0, |solid| solid.0)
+        };
+        let weighed = plumbing::furnish(self, stage, move |(_, call)| rule.task(call).into_iter().collect());
+        weighed.reduce_named("Quorum", move |reading, calls, gated| {
+            let Some(method) = methods.get(&reading.by.method) else { return };
+            let series = calls.iter().map(|(call, _)| (call.plan.slice.clone(), voxels(call))).collect();
+            let reached = rule.reached(series, method.config.max_gap_mm);
+            let gate = |call: &Call| Call { positive: call.positive && reached, ..call.clone() };
+            gated.extend(calls.iter().map(|(call, count)| (gate(call), *count)));
+        })
     }
 }
