@@ -13,6 +13,7 @@ mod commands;
 mod conformance;
 mod harness;
 mod laws;
+mod plugin;
 mod real_data;
 mod support;
 mod telemetry;

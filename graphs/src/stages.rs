@@ -1,29 +1,31 @@
 //! The stages of device work that the graphs share: a desk and a shelf for each.
 //!
 //! What runs networks and kernels has one executor, which takes the most urgent work first whatever its stage; what runs on
-//! the host has another.
+//! the host has another. Who adds operators to a graph opens stages of their own beside these ([`Setup`]), so that their
+//! work queues with the rest.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kernels::executor::{Builder, Fault, Limits, Ran, Urgency};
-use kernels::{Device, DeviceError};
+use kernels::{Client, Device, DeviceError};
 use operators::classify::ClassifyTask;
 use operators::decode::{DecodeTask, Decoded, decode};
-use operators::dicom::Pixels;
+use operators::dicom::{Instance, Pixels};
 use operators::encode::{EncodeError, EncodeTask, Encoding, encode};
 use operators::event::{Metrics, StageRan, Telemetry};
 use operators::fuse::{FuseTask, FusedMap, fuse};
 use operators::model::{Model, ModelError};
-use operators::plumbing::Stage;
+use operators::plumbing::{Stage, Task};
 use operators::publish::Shelves;
 use operators::reconcile::ReconcileTask;
-use operators::record::{Digest, Mask, Method, MethodConfig, Methods, Plane};
+use operators::record::{Change, Digest, Mask, Method, MethodConfig, Methods, Plane, Tick};
 use operators::refine::{RefineTask, consistent, refine};
 use operators::segment::{SegmentError, SegmentTask, segment};
 use operators::store::{Block, Shelf, Store};
 use prometheus::Registry;
+use timely::worker::Worker;
 
 use crate::readers::Readers;
 
@@ -34,14 +36,22 @@ pub struct Stages {
     pub store: Store,
     /// What was received, until it is taken back.
     pub pixels: Shelf<Pixels>,
+    fault: Fault,
     readers: Readers,
-    pub(crate) decode: Stage<DecodeTask, Decoded>,
-    pub(crate) encode: Stage<EncodeTask, Encoding>,
-    pub(crate) classify: Stage<ClassifyTask, Vec<f32>>,
-    pub(crate) fuse: Stage<FuseTask, FusedMap>,
-    pub(crate) refine: Stage<RefineTask, Mask>,
-    pub(crate) reconcile: Stage<ReconcileTask, Mask>,
-    pub(crate) segment: Stage<SegmentTask, Mask>,
+    /// Pixels to planes.
+    pub decode: Stage<DecodeTask, Decoded>,
+    /// Planes to features, activation maps and single-slice probabilities.
+    pub encode: Stage<EncodeTask, Encoding>,
+    /// Windows of features to logits.
+    pub classify: Stage<ClassifyTask, Vec<f32>>,
+    /// Neighboring activation maps to one.
+    pub fuse: Stage<FuseTask, FusedMap>,
+    /// Fused maps to candidate masks.
+    pub refine: Stage<RefineTask, Mask>,
+    /// Candidate masks to pseudo-masks.
+    pub reconcile: Stage<ReconcileTask, Mask>,
+    /// Planes to the segmenter's masks.
+    pub segment: Stage<SegmentTask, Mask>,
 }
 
 /// What work runs on, and how it queues.
@@ -99,6 +109,12 @@ pub enum StageError {
     /// The stages were made to look at a graph, not to run it.
     #[error("these stages do no work")]
     Outline,
+    /// A stage beside those of the graphs failed.
+    #[error("the stage failed")]
+    Own(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// The executors have stopped.
+    #[error("{0}")]
+    Stopped(String),
     /// A block that a task needs is not on its shelf: a broken promise of the graph.
     #[error("the {kind} {name} is not on its shelf")]
     Missing {
@@ -158,13 +174,82 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-fn take<V: Block>(shelf: &Shelf<V>, name: &Digest, kind: &'static str) -> Result<Arc<V>, StageError> {
+/// The block that a task needs, from the shelf where an earlier stage has put it.
+///
+/// # Errors
+///
+/// Returns [`StageError::Missing`] if it is not there, which is a bug of the graph: a stage is asked once all that its
+/// task names stands on the shelves.
+pub fn take<V: Block>(shelf: &Shelf<V>, name: &Digest, kind: &'static str) -> Result<Arc<V>, StageError> {
     shelf.get(name).ok_or(StageError::Missing { kind, name: *name })
 }
 
 fn plane(shelf: &Shelf<Decoded>, name: &Digest) -> Result<Arc<Plane>, StageError> {
     let decoded = take(shelf, name, "plane")?;
     decoded.as_ref().as_ref().map(Arc::clone).map_err(|_| StageError::Missing { kind: "plane", name: *name })
+}
+
+/// Stages whose executors have not started: other stages can be opened beside them.
+///
+/// # Examples
+///
+/// `graphs/examples/own_operator` opens one, and `docs/adding-an-operator.md` walks through it.
+pub struct Setup {
+    stages: Stages,
+    opener: Opener,
+    device: Builder,
+    host: Builder,
+    host_threads: NonZeroUsize,
+}
+
+impl Setup {
+    /// The stages of the graphs, on compute that does not work yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError`] if the device cannot be used.
+    pub fn new(compute: Compute, store: Store, telemetry: Telemetry) -> Result<Self, StageError> {
+        let opener = Opener { store, limits: compute.limits, telemetry };
+        let (mut device, mut host) = (Builder::new("device"), Builder::new("host"));
+        let stages = Stages::open(&compute.device.client()?, &opener, &mut device, &mut host);
+        Ok(Self { stages, opener, device, host, host_threads: compute.host_threads })
+    }
+
+    /// The stages, to install graphs with and to find shelves on.
+    #[must_use]
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Opens a stage on the executor of networks and kernels. `name` names the operator, the shelf and the metrics; `run`
+    /// gives one block for each task, in order, and its error stops all work.
+    pub fn on_device<Q: Task, A: Block>(
+        &mut self,
+        name: &'static str,
+        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
+    ) -> Stage<Q, A> {
+        self.opener.stage(&mut self.device, name, run)
+    }
+
+    /// Opens a stage on the executor of the host, as [`Setup::on_device`] does. Several threads may `run` at once.
+    pub fn on_host<Q: Task, A: Block>(
+        &mut self,
+        name: &'static str,
+        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
+    ) -> Stage<Q, A> {
+        self.opener.stage(&mut self.host, name, run)
+    }
+
+    /// Starts the executors. What fails later is reported to `fault`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError`] if a thread cannot be started.
+    pub fn start(self, fault: Fault) -> Result<Stages, StageError> {
+        self.device.start(NonZeroUsize::MIN, fault.clone())?;
+        self.host.start(self.host_threads, fault.clone())?;
+        Ok(Stages { fault, ..self.stages })
+    }
 }
 
 impl Stages {
@@ -174,20 +259,20 @@ impl Stages {
     ///
     /// Returns [`StageError`] if the device cannot be used or a thread cannot be started.
     pub fn start(compute: Compute, store: Store, telemetry: Telemetry, fault: Fault) -> Result<Self, StageError> {
-        let client = compute.device.client()?;
-        let readers = Readers::default();
-        let opener = Opener { store: store.clone(), limits: compute.limits, telemetry };
-        let (mut device, mut host) = (Builder::new("device"), Builder::new("host"));
+        Setup::new(compute, store, telemetry)?.start(fault)
+    }
 
+    fn open(client: &Client, opener: &Opener, device: &mut Builder, host: &mut Builder) -> Self {
+        let (store, readers, fault) = (opener.store.clone(), Readers::default(), Fault::default());
         let pixels: Shelf<Pixels> = store.named_shelf("Receive");
-        let decode = opener.stage(&mut host, "Decode", {
+        let decode = opener.stage(host, "Decode", {
             let pixels = pixels.clone();
             move |tasks: Vec<DecodeTask>| {
                 tasks.iter().map(|task| Ok(decode(&*take(&pixels, &task.slice, "pixels")?))).collect()
             }
         });
         let planes = decode.shelf.clone();
-        let encode = opener.stage(&mut device, "Encode", {
+        let encode = opener.stage(device, "Encode", {
             let (planes, readers, client) = (planes.clone(), readers.clone(), client.clone());
             move |tasks: Vec<EncodeTask>| {
                 readers.run(
@@ -201,7 +286,7 @@ impl Stages {
             }
         });
         let encodings = encode.shelf.clone();
-        let classify = opener.stage(&mut device, "Classify", {
+        let classify = opener.stage(device, "Classify", {
             let (encodings, readers) = (encodings.clone(), readers.clone());
             move |tasks: Vec<ClassifyTask>| {
                 readers.run(
@@ -222,7 +307,7 @@ impl Stages {
                 )
             }
         });
-        let fuse = opener.stage(&mut device, "Fuse", {
+        let fuse = opener.stage(device, "Fuse", {
             let (encodings, readers, client) = (encodings.clone(), readers.clone(), client.clone());
             move |tasks: Vec<FuseTask>| {
                 let fused = |FuseTask(near): &FuseTask| {
@@ -234,7 +319,7 @@ impl Stages {
                 tasks.iter().map(fused).collect()
             }
         });
-        let refine = opener.stage(&mut host, "Refine", {
+        let refine = opener.stage(host, "Refine", {
             let (planes, fused, readers, client) =
                 (planes.clone(), fuse.shelf.clone(), readers.clone(), client.clone());
             move |tasks: Vec<RefineTask>| {
@@ -249,7 +334,7 @@ impl Stages {
                 tasks.iter().map(refined).collect()
             }
         });
-        let reconcile = opener.stage(&mut host, "Reconcile", {
+        let reconcile = opener.stage(host, "Reconcile", {
             let (candidates, readers) = (refine.shelf.clone(), readers.clone());
             move |tasks: Vec<ReconcileTask>| {
                 let reconciled = |task: &ReconcileTask| {
@@ -276,8 +361,8 @@ impl Stages {
                 tasks.iter().map(reconciled).collect()
             }
         });
-        let segment = opener.stage(&mut device, "Segment", {
-            let readers = readers.clone();
+        let segment = opener.stage(device, "Segment", {
+            let (readers, client) = (readers.clone(), client.clone());
             move |tasks: Vec<SegmentTask>| {
                 readers.run(
                     &tasks,
@@ -290,9 +375,7 @@ impl Stages {
                 )
             }
         });
-        device.start(NonZeroUsize::MIN, fault.clone())?;
-        host.start(compute.host_threads, fault)?;
-        Ok(Self { store, pixels, readers, decode, encode, classify, fuse, refine, reconcile, segment })
+        Self { store, pixels, fault, readers, decode, encode, classify, fuse, refine, reconcile, segment }
     }
 
     /// Stages that do no work: enough to install a graph and look at it.
@@ -305,17 +388,21 @@ impl Stages {
         let store = Store::unbounded();
         let opener = Opener { store: store.clone(), limits: Compute::on(Device::Cpu).limits, telemetry };
         let nobody = &mut Builder::new("nobody");
+        fn unused<Q, A>(_: Vec<Q>) -> Result<Vec<A>, StageError> {
+            Err(StageError::Outline)
+        }
         Ok(Self {
             pixels: store.named_shelf("Receive"),
             store,
+            fault: Fault::default(),
             readers: Readers::default(),
-            decode: opener.stage(nobody, "Decode", |_| Err(StageError::Outline)),
-            encode: opener.stage(nobody, "Encode", |_| Err(StageError::Outline)),
-            classify: opener.stage(nobody, "Classify", |_| Err(StageError::Outline)),
-            fuse: opener.stage(nobody, "Fuse", |_| Err(StageError::Outline)),
-            refine: opener.stage(nobody, "Refine", |_| Err(StageError::Outline)),
-            reconcile: opener.stage(nobody, "Reconcile", |_| Err(StageError::Outline)),
-            segment: opener.stage(nobody, "Segment", |_| Err(StageError::Outline)),
+            decode: opener.stage(nobody, "Decode", unused),
+            encode: opener.stage(nobody, "Encode", unused),
+            classify: opener.stage(nobody, "Classify", unused),
+            fuse: opener.stage(nobody, "Fuse", unused),
+            refine: opener.stage(nobody, "Refine", unused),
+            reconcile: opener.stage(nobody, "Reconcile", unused),
+            segment: opener.stage(nobody, "Segment", unused),
         })
     }
 
@@ -346,6 +433,7 @@ impl Stages {
         Self {
             store: self.store.clone(),
             pixels: self.pixels.clone(),
+            fault: self.fault.clone(),
             readers: self.readers.clone(),
             decode: self.decode.with_urgency(urgency.min(Urgency::Routine)),
             encode: self.encode.with_urgency(urgency),
@@ -355,6 +443,33 @@ impl Stages {
             reconcile: self.reconcile.with_urgency(urgency),
             segment: self.segment.with_urgency(urgency),
         }
+    }
+
+    /// Puts the pixels of an instance where one dataflow finds them, and gives the change to insert there at `tick`.
+    #[must_use]
+    pub fn accept(&self, instance: &Instance, tick: Tick) -> Change {
+        for frame in &instance.frames {
+            self.pixels.hold(frame.slice.digest, 1, tick);
+            self.pixels.put(frame.slice.digest, Arc::new(frame.pixels.clone()));
+        }
+        instance.arrival()
+    }
+
+    /// Steps a worker while `goes_on`, parking it where there is nothing to do. If the executors stop, the worker's
+    /// dataflows would wait for them for ever, and are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError::Stopped`] with the reason if the executors have stopped.
+    pub fn step_while(&self, worker: &mut Worker, goes_on: impl Fn(&Worker) -> bool) -> Result<(), StageError> {
+        while goes_on(worker) {
+            worker.step_or_park(Some(Duration::from_millis(100)));
+            if let Some(message) = self.fault.message() {
+                worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+                return Err(StageError::Stopped(message.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// The shelves that publications are made of.

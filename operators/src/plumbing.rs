@@ -96,9 +96,10 @@ where
             let mut tickets = 0_u64..;
             move |input, output| {
                 let mut asked: BTreeMap<Tick, u64> = BTreeMap::new();
-                input.for_each_stamp(|stamp, batches| {
+                // In the order of arrival: grouped by stamp, a retraction could overtake its insertion and pass without a block.
+                input.for_each(|stamp, batch| {
                     let Some(capability) = stamp.retain_least(output.output_index()) else { return };
-                    for update in batches.flat_map(|batch| batch.drain(..)) {
+                    for update in batch.drain(..) {
                         let (record, tick, diff) = &update;
                         let asked = asked.entry(*tick).or_default();
                         let mut missing = Vec::new();
@@ -286,4 +287,66 @@ pub fn source<'scope, D: Clone + 'static>(
         },
     )
     .as_collection()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use kernels::executor::{Builder, Fault, Limits};
+    use prometheus::Registry;
+    use timely::dataflow::operators::generic::operator::source;
+
+    use super::*;
+    use crate::event::Metrics;
+
+    #[derive(Clone)]
+    struct Number(u64);
+
+    impl Task for Number {
+        fn name(&self) -> Digest {
+            Digest::of(&self.0.to_le_bytes())
+        }
+    }
+
+    #[test]
+    fn no_retraction_overtakes_its_insertion_and_passes_without_the_block() {
+        let mut executor = Builder::new("test");
+        let limits = Limits { queue: 8, batch: 4, deadline: Duration::ZERO };
+        let answer = |tasks: Vec<Number>| Ok::<_, String>(tasks.iter().map(|_| Arc::new(vec![1.0_f32])).collect());
+        let desk = executor.desk("Test", limits, answer, |_| {});
+        executor.start(NonZeroUsize::MIN, Fault::default()).expect("a thread");
+        let telemetry = Telemetry::new(Metrics::register(&Registry::new()).expect("a fresh registry"));
+        let shelf = Shelf::<Vec<f32>>::default();
+        let stage = Stage { name: "Test", desk, urgency: Urgency::Routine, shelf: shelf.clone(), telemetry };
+        let (passed, seen) = crossbeam_channel::unbounded();
+        timely::execute_directly(move |worker| {
+            worker.dataflow::<Tick, _, _>(|scope| {
+                let builder = |early: Capability<Tick>, _| {
+                    let mut capabilities = Some((early.delayed(&1), early));
+                    move |output: &mut timely::dataflow::operators::generic::OutputBuilderSession<
+                        '_,
+                        Tick,
+                        CapacityContainerBuilder<Vec<(u64, Tick, isize)>>,
+                    >| {
+                        let Some((late, early)) = capabilities.take() else { return };
+                        // Messages of two stamps by turns, so that to group them by stamp is to move them.
+                        for number in 0..500 {
+                            output.session(&early).give((number, 2, 1));
+                            output.session(&late).give((1000 + number, 2, 1));
+                            output.session(&early).give((number, 3, -1));
+                            output.session(&late).give((1000 + number, 3, -1));
+                        }
+                    }
+                };
+                let updates = source(scope, "Updates", builder).as_collection();
+                let needs = |number: &u64| vec![Number(*number)];
+                furnish(updates, stage, needs).inspect(move |(number, _, _)| {
+                    passed.send(shelf.get(&Number(*number).name()).is_some()).expect("the test listens");
+                });
+            });
+        });
+        let seen: Vec<bool> = seen.iter().collect();
+        assert_eq!(seen, vec![true; 2000]);
+    }
 }
