@@ -4,7 +4,8 @@
 //! the host has another.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kernels::executor::{Builder, Fault, Limits, Ran, Urgency};
@@ -42,6 +43,7 @@ pub struct Stages {
     pub(crate) refine: Stage<RefineTask, Mask>,
     pub(crate) reconcile: Stage<ReconcileTask, Mask>,
     pub(crate) segment: Stage<SegmentTask, Mask>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// What work runs on, and how it queues.
@@ -290,9 +292,19 @@ impl Stages {
                 )
             }
         });
-        device.start(NonZeroUsize::MIN, fault.clone())?;
-        host.start(compute.host_threads, fault)?;
-        Ok(Self { store, pixels, readers, decode, encode, classify, fuse, refine, reconcile, segment })
+        let mut threads = device.start(NonZeroUsize::MIN, fault.clone())?;
+        threads.extend(host.start(compute.host_threads, fault)?);
+        let threads = Arc::new(Mutex::new(threads));
+        Ok(Self { store, pixels, readers, decode, encode, classify, fuse, refine, reconcile, segment, threads })
+    }
+
+    /// Gives these stages up, and waits until the executors have ended: once all other handles are gone, and with them
+    /// whoever could still ask. Then nobody but the caller holds the store.
+    pub fn end(self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self);
+        // What fails in a thread is told as a fault.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 
     /// Stages that do no work: enough to install a graph and look at it.
@@ -316,6 +328,7 @@ impl Stages {
             refine: opener.stage(nobody, "Refine", |_| Err(StageError::Outline)),
             reconcile: opener.stage(nobody, "Reconcile", |_| Err(StageError::Outline)),
             segment: opener.stage(nobody, "Segment", |_| Err(StageError::Outline)),
+            threads: Arc::default(),
         })
     }
 
@@ -354,6 +367,7 @@ impl Stages {
             refine: self.refine.with_urgency(urgency),
             reconcile: self.reconcile.with_urgency(urgency),
             segment: self.segment.with_urgency(urgency),
+            threads: Arc::clone(&self.threads),
         }
     }
 
