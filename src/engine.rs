@@ -244,9 +244,8 @@ impl Engine {
         for change in changes {
             let key = change.key();
             // A series never changes its lane: each lane knows only what was sent to it.
-            let lane = key.map_or(Urgency::Routine, |key| {
-                *self.urgencies.entry(key.clone()).or_insert(Urgency::Routine)
-            });
+            let lane =
+                key.map_or(Urgency::Routine, |key| *self.urgencies.entry(key.clone()).or_insert(Urgency::Routine));
             if key.is_some() {
                 lanes.entry(Urgency::Background).or_default().push((Input::Change(change.clone()), 1));
             }

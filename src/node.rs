@@ -250,7 +250,7 @@ impl Node {
         self.engine.arrive(instance, if stat { Urgency::Stat } else { Urgency::Routine })
     }
 
-    /// Sends a change that brings no pixels.
+    /// Sends a change that brings no pixels: no arrival.
     ///
     /// # Errors
     ///
@@ -389,5 +389,47 @@ impl Again<'_> {
             Event::Published(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use operators::completeness::{Completeness, Status};
+    use operators::event::Metrics;
+    use operators::publish::Publication;
+    use operators::record::{ModelName, SeriesUid, StudyUid};
+
+    use super::*;
+    use crate::data::Log;
+
+    fn publication() -> Publication {
+        let key = SeriesKey { study: StudyUid::new("1").expect("a UID"), series: SeriesUid::new("2").expect("a UID") };
+        let name = ModelName { name: "none".to_owned(), version: "1".to_owned(), sha256: String::new() };
+        let method = Method::new(Digest::of(b"none"), name, MethodConfig::default()).expect("numbers");
+        let (method, status, completeness) = (Arc::new(method), Status::Withdrawn, Completeness::default());
+        let (role, version, tick, slices) = (Role::Active, 1, 0, Vec::new());
+        Publication { key, role, method, version, tick, status, completeness, slices }
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_noted_is_a_fault_that_names_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::unwritable(&folder.path().join("log"));
+        let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
+        let views = Views::start(Salt::new(b"salt"), 0.5, []).expect("views");
+        let collector = Collector { telemetry, journal: Some(Journal::new(log, &[])), views };
+        let (output, outputs) = crossbeam_channel::unbounded();
+        let fault = Fault::default();
+        let mut collecting = Collecting::start(collector, outputs, fault.clone(), |_| {}).expect("a thread");
+        collecting.catch_up();
+        assert_eq!(fault.message(), None, "nothing was written yet");
+        output.send(Output::Published(publication(), Instant::now())).expect("it listens");
+        collecting.catch_up();
+        // It fails whether the mark came before the end of the thread or after.
+        let error = format!("{:#}", collecting.join().expect_err("the log cannot be written"));
+        assert!(error.contains("cannot write the log"), "{error}");
+        assert_eq!(fault.message(), Some(error.as_str()));
     }
 }

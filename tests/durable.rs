@@ -177,9 +177,10 @@ fn state(collected: &Collected) -> State {
 }
 
 fn refused(collected: &Collected) -> Vec<String> {
-    let repeated = collected.rejections.iter().flat_map(|(rejection, count)| {
-        std::iter::repeat_n(line(rejection), usize::try_from(*count).expect("a count"))
-    });
+    let repeated = collected
+        .rejections
+        .iter()
+        .flat_map(|(rejection, count)| std::iter::repeat_n(line(rejection), usize::try_from(*count).expect("a count")));
     let mut refused: Vec<String> = repeated.collect();
     refused.sort();
     refused
@@ -293,36 +294,76 @@ fn history() -> (TempDir, Vec<Step>) {
     (folder, steps)
 }
 
+/// Starts again on a data folder, sends `again`, and gives how many blocks were computed for it and the bytes of all
+/// results. Nothing is published.
+#[track_caller]
+fn restarted(data: &Path, model: usize, again: &[Step]) -> (u64, Vec<Vec<u8>>) {
+    let before = versions(&entries(data));
+    let mut trial = Trial::start(data, model, 2).expect("a node");
+    trial.send(again);
+    trial.node.settle().expect("a node that works");
+    let seen = trial.seen.lock().expect("a lock").len();
+    assert_eq!(seen, before.values().map(Vec::len).sum::<usize>(), "every version is seen again");
+    let computed = trial.computed();
+    let collected = trial.node.finish().expect("a clean end");
+    assert_eq!(versions(&entries(data)), before);
+    (computed, bytes(&collected))
+}
+
 #[test]
-fn what_comes_again_after_a_restart_is_neither_computed_nor_published_nor_changed() {
+fn what_comes_again_is_neither_computed_nor_published_nor_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let steps = [plain(), vec![Step::Sign(0, 0), Step::Shadow(Some(1)), Step::Sign(2, 0), Step::Refuse(0)]].concat();
+    let mut trial = Trial::start(data, 0, 1).expect("a node");
+    trial.send(&steps);
+    let expected = bytes(&trial.node.finish().expect("a clean end"));
+    assert!(versions(&entries(data)).keys().any(|(_, role)| *role == Role::Shadow), "a shadow has published");
+    assert_eq!(restarted(data, 0, &[]), (0, expected.clone()));
+    assert_eq!(restarted(data, 0, &steps), (0, expected.clone()));
+    fs::remove_dir_all(data.join("store")).expect("a store");
+    let (computed, results) = restarted(data, 0, &steps);
+    assert!(computed > 0, "there was no store");
+    assert_eq!(results, expected);
+}
+
+/// Does not promise that nothing is computed: a replay goes through what was replaced, whose blocks are gone.
+#[test]
+fn a_history_with_everything_in_it_comes_out_the_same() {
     let (folder, steps) = history();
     let data = folder.path();
-    let before = entries(data);
-    assert!(versions(&before).keys().any(|(_, role)| *role == Role::Shadow), "a shadow has published");
-    let mut results = Vec::new();
-    for (again, store_lost) in [(false, false), (true, false), (false, true)] {
-        if store_lost {
-            fs::remove_dir_all(data.join("store")).expect("a store");
-        }
-        let mut trial = Trial::start(data, 1, 2).expect("a node");
-        if again {
-            // What is present, as it is, and what stands beside.
-            trial.send(&[0, 2, 4, 5].map(plain_step));
-            trial.send(&[Step::Arrive(1, Form::Repainted), Step::Sign(0, 0), Step::Shadow(Some(0))]);
-        }
-        trial.node.settle().expect("a node that works");
-        assert_eq!(trial.computed() == 0, !store_lost, "{again} {store_lost}");
-        let seen = trial.seen.lock().expect("a lock").len();
-        assert_eq!(seen, versions(&before).values().map(Vec::len).sum::<usize>(), "every version is seen again");
-        results.push(bytes(&trial.node.finish().expect("a clean end")));
-        assert_eq!(versions(&entries(data)), versions(&before));
-    }
-    assert!(results.iter().all(|result| *result == results[0] && !result.is_empty()));
+    let (computed, expected) = restarted(data, 1, &[]);
+    let present = [0, 2, 4, 5].map(plain_step);
+    let again = [&present[..], &[Step::Arrive(1, Form::Repainted), Step::Sign(0, 0), Step::Shadow(Some(0))]].concat();
+    assert_eq!(restarted(data, 1, &again), (computed, expected.clone()));
+    fs::remove_dir_all(data.join("store")).expect("a store");
+    let (without_store, results) = restarted(data, 1, &again);
+    assert!(computed < without_store, "{computed} of {without_store}");
+    assert_eq!(results, expected);
     assert!(state_of(data) == told(&steps, &REFERENCES).state);
 }
 
 fn state_of(data: &Path) -> State {
     state(&Trial::start(data, 1, 1).expect("a node").node.finish().expect("a clean end"))
+}
+
+/// The log has its test beside the node.
+#[test]
+fn a_node_whose_executor_fails_says_so_and_ends_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for workers in [1, 2] {
+        let mut trial = Trial::start(&folder.path().join(workers.to_string()), 0, workers).expect("a node");
+        trial.send(&plain()[..2]);
+        trial.node.settle().expect("nothing has failed yet");
+        // A slice that nobody has sent the pixels of.
+        trial.node.send(INSTANCES[2][&Form::Plain].arrival()).expect("it is taken");
+        let said = |error: anyhow::Error| assert!(format!("{error:#}").contains("Decode: the pixels"), "{error:#}");
+        trial.node.settle().map_or_else(said, |()| panic!("there are no pixels"));
+        let payload = payload(3, Form::Plain).map(|bytes| Payload { input: Path::new("received.dcm"), bytes });
+        let refused = trial.node.arrive(&INSTANCES[3][&Form::Plain], payload, false);
+        said(refused.err().expect("nothing is acknowledged any more"));
+        said(trial.node.finish().err().expect("it has failed"));
+    }
 }
 
 #[test]
@@ -361,7 +402,8 @@ fn a_data_folder_has_one_node_at_a_time_and_is_free_as_soon_as_it_is_gone() {
 #[test]
 fn blocks_that_nobody_needs_any_more_leave_the_disk() {
     let (folder, _) = history();
-    let on_disk = |trial: &Trial| trial.node.stages().store.usage().iter().map(|kind| kind.stored_blocks).sum::<usize>();
+    let on_disk =
+        |trial: &Trial| trial.node.stages().store.usage().iter().map(|kind| kind.stored_blocks).sum::<usize>();
     // A model that makes no result any more.
     let trial = Trial::start(folder.path(), 0, 1).expect("a node");
     trial.node.settle().expect("a node that works");
@@ -370,7 +412,12 @@ fn blocks_that_nobody_needs_any_more_leave_the_disk() {
     let mut trial = Trial::start(folder.path(), 0, 1).expect("a node");
     trial.node.settle().expect("a node that works");
     assert!(on_disk(&trial) <= settled);
-    trial.send(&(0..INSTANCES.len()).filter(|index| payload(*index, Form::Plain).is_some()).map(Step::Withdraw).collect::<Vec<_>>());
+    trial.send(
+        &(0..INSTANCES.len())
+            .filter(|index| payload(*index, Form::Plain).is_some())
+            .map(Step::Withdraw)
+            .collect::<Vec<_>>(),
+    );
     drop(trial);
     let trial = Trial::start(folder.path(), 0, 1).expect("a node");
     trial.node.settle().expect("a node that works");

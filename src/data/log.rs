@@ -25,8 +25,10 @@ const LONGEST: usize = 64 << 20;
 /// What happened at a tick.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When.
+    /// When, in the time of the graph.
     pub tick: Tick,
+    /// When, by the clock of the machine: milliseconds since 1970. For people; nothing is computed from it.
+    pub unix_ms: i64,
     /// What.
     pub event: Event,
 }
@@ -148,6 +150,13 @@ impl Log {
         Ok(parse(&bytes).with_context(named)?.0)
     }
 
+    /// A log that cannot be written, as on a disk that is full.
+    #[cfg(test)]
+    pub(crate) fn unwritable(path: &Path) -> Self {
+        std::fs::write(path, MAGIC).expect("a file");
+        Self { file: File::open(path).expect("a file"), path: path.to_owned(), whole: 8 }
+    }
+
     /// Adds entries, in one write: all of them or none.
     ///
     /// # Errors
@@ -217,7 +226,7 @@ mod tests {
     use super::*;
 
     fn entries(ticks: std::ops::Range<Tick>) -> Vec<Entry> {
-        ticks.map(|tick| Entry { tick, event: Event::Used { role: Role::Shadow, method: None } }).collect()
+        ticks.map(|tick| Entry { tick, unix_ms: 0, event: Event::Used { role: Role::Shadow, method: None } }).collect()
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl Payloads {
         if !name.strip_prefix(&digest).is_some_and(|rest| rest.starts_with('.')) {
             bail!("the payload {} is not what its name says", path.display());
         }
-        intake::read(&path).map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
+        intake::read(&path)
+            .map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
     }
 }
 

@@ -49,7 +49,8 @@ fn a_run_that_is_repeated_writes_the_same_bytes_and_publishes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let data = at("data").display().to_string();
-    let (dicom, nifti) = (inputs.path().join("dicom"), inputs.path().join("nifti"));
+    // A volume, whose slices have one payload.
+    let (dicom, nifti) = (inputs.path().join("dicom"), inputs.path().join("masks"));
     let broken = at("broken.dcm");
     fs::write(&broken, "no image").expect("written");
     let inputs: [&Path; 3] = [&dicom, &nifti, &broken];
@@ -211,6 +212,29 @@ fn a_limit_of_memory_changes_no_result() {
         assert_exit(&run(&[&dicom], &at(name), more), 0);
         same(&objects(&at("plain")), &objects(&at(name)));
     }
+}
+
+/// A limit on the length of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_is_named() {
+    let inputs = phantoms(1, 8, 25);
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"trap '' XFSZ; ulimit -f 4000; exec "$0" run "$1" --out "$2" --data "$3""#;
+    let paths = ["out", "data"].map(|name| folder.path().join(name));
+    let mut command = std::process::Command::new("sh");
+    let command = command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let command =
+        command.args(["-c", script, env!("CARGO_BIN_EXE_hemoflow")]).arg(inputs.path().join("dicom")).args(&paths);
+    let output = command.output().expect("a shell");
+    assert_exit(&output, 1);
+    assert!(complaints(&output).contains("blocks.redb"), "{}", complaints(&output));
+    // With room again, nothing was lost.
+    let [out, data] = paths;
+    let dicom = inputs.path().join("dicom");
+    assert_exit(&run(&[&dicom], &out, &["--data", &data.display().to_string()]), 0);
+    assert_exit(&run(&[&dicom], &folder.path().join("plain"), &[]), 0);
+    same(&objects(&folder.path().join("plain")), &objects(&out));
 }
 
 #[test]
