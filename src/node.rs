@@ -149,7 +149,7 @@ impl Node {
         let journal = log.map(|log| Journal::new(log, &entries));
         let overflow = (data.is_none() && settings.memory_bytes.is_some()).then(tempfile::tempdir).transpose()?;
         let store = match (&data, &overflow) {
-            (Some(data), _) => Store::open(limits, &data.store())?,
+            (Some(data), _) => Store::open(limits, &data.store())?.keeping(),
             (None, Some(folder)) => Store::spilling(limits, folder.path())?,
             (None, None) => Store::unbounded(),
         };

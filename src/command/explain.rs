@@ -126,10 +126,11 @@ type Streamed = BTreeMap<(SeriesKey, Role), BTreeMap<u64, Current>>;
 fn stream(data: &DataFolder, history: &[Entry], device: Device) -> anyhow::Result<(Streamed, Vec<Rejection>)> {
     let telemetry = Telemetry::new(Metrics::register(&Registry::new())?);
     let fault = Fault::default();
-    let store = Store::open(Limits { memory_bytes: usize::MAX }, &data.store()).unwrap_or_else(|error| {
-        tracing::info!("computing again what the store would give: {error}");
-        Store::unbounded()
-    });
+    let store =
+        Store::open(Limits { memory_bytes: usize::MAX }, &data.store()).map(Store::keeping).unwrap_or_else(|error| {
+            tracing::info!("computing again what the store would give: {error}");
+            Store::unbounded()
+        });
     let stages = Stages::start(Compute::on(device), store, telemetry.clone(), fault.clone())?;
     let (mut engine, outputs) = Engine::start(stages, 1, telemetry, fault, 0)?;
     replay(data, history, &mut engine, device)?;

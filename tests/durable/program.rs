@@ -214,29 +214,6 @@ fn a_limit_of_memory_changes_no_result() {
     }
 }
 
-/// A limit on the length of files stands for a disk that is full.
-#[cfg(unix)]
-#[test]
-fn a_disk_that_is_full_is_named() {
-    let inputs = phantoms(1, 8, 25);
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = r#"trap '' XFSZ; ulimit -f 4000; exec "$0" run "$1" --out "$2" --data "$3""#;
-    let paths = ["out", "data"].map(|name| folder.path().join(name));
-    let mut command = std::process::Command::new("sh");
-    let command = command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let command =
-        command.args(["-c", script, env!("CARGO_BIN_EXE_hemoflow")]).arg(inputs.path().join("dicom")).args(&paths);
-    let output = command.output().expect("a shell");
-    assert_exit(&output, 1);
-    assert!(complaints(&output).contains("blocks.redb"), "{}", complaints(&output));
-    // With room again, nothing was lost.
-    let [out, data] = paths;
-    let dicom = inputs.path().join("dicom");
-    assert_exit(&run(&[&dicom], &out, &["--data", &data.display().to_string()]), 0);
-    assert_exit(&run(&[&dicom], &folder.path().join("plain"), &[]), 0);
-    same(&objects(&folder.path().join("plain")), &objects(&out));
-}
-
 #[test]
 fn views_list_what_a_shadow_calls_otherwise_and_how_labels_agree() {
     let inputs = phantoms(2, 8, 24);
