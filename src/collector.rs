@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, select};
 use graphs::views::{Board, Snapshot};
 use operators::event::{InstanceRejected, ResultPublished, Telemetry};
 use operators::observed::Observed;
@@ -89,36 +89,65 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Collects outputs until the graph ends. `watch` sees each new result.
+    /// Collects outputs until the graph ends. `watch` sees each new result. What comes over `marks` is answered once all
+    /// outputs are taken that came before it.
     ///
     /// # Errors
     ///
     /// Returns an error if a version cannot be noted in the log, or the views have stopped.
-    pub fn collect(mut self, outputs: &Receiver<Output>, mut watch: impl FnMut(&Current)) -> anyhow::Result<Collected> {
+    pub fn collect(
+        mut self,
+        outputs: &Receiver<Output>,
+        marks: &Receiver<Sender<()>>,
+        mut watch: impl FnMut(&Current),
+    ) -> anyhow::Result<Collected> {
         let mut collected = Collected::default();
-        for output in outputs {
-            match output {
-                Output::Published(publication, arrived) => {
-                    let current = self.current(publication, arrived, &collected)?;
-                    self.views.publish(&current)?;
-                    watch(&current);
-                    let series = match current.publication.role {
-                        Role::Active => &mut collected.series,
-                        Role::Shadow => &mut collected.shadows,
-                    };
-                    series.insert(current.publication.key.clone(), current);
-                }
-                Output::Rejected(rejection, diff) => {
-                    if diff > 0 {
-                        self.telemetry.emit(InstanceRejected { reason: rejection.reason });
-                    }
-                    *collected.rejections.entry(rejection).or_default() += diff;
-                    collected.rejections.retain(|_, count| *count > 0);
-                }
+        let mut marks = marks.clone();
+        loop {
+            select! {
+                recv(outputs) -> output => match output {
+                    Ok(output) => self.take(output, &mut collected, &mut watch)?,
+                    Err(_) => break,
+                },
+                recv(marks) -> mark => if let Ok(mark) = mark {
+                    outputs.try_iter().try_for_each(|output| self.take(output, &mut collected, &mut watch))?;
+                    // It fails only when nobody waits any more.
+                    mark.send(()).ok();
+                } else {
+                    marks = crossbeam_channel::never();
+                },
             }
         }
         collected.views = self.views.board.finish()?;
         Ok(collected)
+    }
+
+    fn take(
+        &mut self,
+        output: Output,
+        collected: &mut Collected,
+        watch: &mut impl FnMut(&Current),
+    ) -> anyhow::Result<()> {
+        match output {
+            Output::Published(publication, arrived) => {
+                let current = self.current(publication, arrived, collected)?;
+                self.views.publish(&current)?;
+                watch(&current);
+                let series = match current.publication.role {
+                    Role::Active => &mut collected.series,
+                    Role::Shadow => &mut collected.shadows,
+                };
+                series.insert(current.publication.key.clone(), current);
+            }
+            Output::Rejected(rejection, diff) => {
+                if diff > 0 {
+                    self.telemetry.emit(InstanceRejected { reason: rejection.reason });
+                }
+                *collected.rejections.entry(rejection).or_default() += diff;
+                collected.rejections.retain(|_, count| *count != 0);
+            }
+        }
+        Ok(())
     }
 
     fn current(

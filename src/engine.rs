@@ -5,6 +5,7 @@
 //! the same graph with its own frontier, over one store and one set of executors, which take the most urgent work first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -110,7 +111,7 @@ struct Installed {
     stages: Stages,
 }
 
-/// A running graph.
+/// A running graph. Dropped without [`Engine::finish`], it leaves what is under way and ends its workers all the same.
 pub struct Engine {
     lanes: BTreeMap<Urgency, Lane>,
     /// The lane of each series that has had an arrival.
@@ -120,7 +121,9 @@ pub struct Engine {
     stages: Stages,
     fault: Fault,
     next: Tick,
-    workers: JoinHandle<anyhow::Result<()>>,
+    /// Whether the workers are to leave what is under way.
+    left: Arc<AtomicBool>,
+    workers: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Engine {
@@ -147,9 +150,10 @@ impl Engine {
             installed.push(Installed { urgency, records, door: door.clone(), progress: progress.clone(), stages });
             lanes.insert(urgency, Lane { records: sender, door, progress, under_way: VecDeque::new() });
         }
+        let left = Arc::<AtomicBool>::default();
         let run = {
-            let arrivals = arrivals.clone();
-            move |worker: &mut Worker| run(worker, &installed, &output, &arrivals, &telemetry)
+            let (arrivals, left) = (arrivals.clone(), Arc::clone(&left));
+            move |worker: &mut Worker| run(worker, &installed, &output, &arrivals, &telemetry, &left)
         };
         let workers = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
             let guards = timely::execute(timely::Config::process(workers), run)
@@ -158,7 +162,8 @@ impl Engine {
             ended.map(|_| ()).map_err(|reason| anyhow!("a worker failed: {reason}"))
         })?;
         let (homes, uses) = (HashMap::new(), BTreeMap::new());
-        Ok((Self { lanes, homes, uses, arrivals, stages, fault, next: first, workers }, outputs))
+        let workers = Some(workers);
+        Ok((Self { lanes, homes, uses, arrivals, stages, fault, next: first, left, workers }, outputs))
     }
 
     /// The stages that the graph runs on.
@@ -198,7 +203,7 @@ impl Engine {
     }
 
     /// Lets an instance arrive and returns its tick. Waits while too much is under way. The urgency of a series is that of
-    /// its first instance.
+    /// the first change that names it.
     ///
     /// # Errors
     ///
@@ -306,7 +311,7 @@ impl Engine {
             if let Some(message) = self.fault.message() {
                 bail!("{message}");
             }
-            if self.workers.is_finished() {
+            if self.workers.as_ref().is_none_or(JoinHandle::is_finished) {
                 bail!("a worker stopped");
             }
             lane.door.wake();
@@ -319,18 +324,40 @@ impl Engine {
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
-    pub fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(mut self) -> anyhow::Result<()> {
         self.settle()?;
-        for lane in self.lanes.into_values() {
+        self.end()
+    }
+
+    /// Ends the inputs and waits for the workers.
+    fn end(&mut self) -> anyhow::Result<()> {
+        for lane in std::mem::take(&mut self.lanes).into_values() {
             drop(lane.records);
             lane.door.wake();
         }
-        self.workers.join().map_err(|_| anyhow!("the worker threads panicked"))?.context("the graph")
+        let Some(workers) = self.workers.take() else { return Ok(()) };
+        workers.join().map_err(|_| anyhow!("the worker threads panicked"))?.context("the graph")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.workers.is_some() {
+            self.left.store(true, Ordering::Release);
+            self.end().unwrap_or_else(|error| tracing::warn!("{error:#}"));
+        }
     }
 }
 
 /// Installs the lanes on a worker and runs it until they end.
-fn run(worker: &mut Worker, lanes: &[Installed], output: &Sender<Output>, arrivals: &Arrivals, telemetry: &Telemetry) {
+fn run(
+    worker: &mut Worker,
+    lanes: &[Installed],
+    output: &Sender<Output>,
+    arrivals: &Arrivals,
+    telemetry: &Telemetry,
+    left: &AtomicBool,
+) {
     let first = worker.index() == 0;
     let probes: Vec<ProbeHandle<Tick>> = lanes.iter().map(|lane| install(worker, lane, output, arrivals)).collect();
     let frontier_of =
@@ -338,6 +365,10 @@ fn run(worker: &mut Worker, lanes: &[Installed], output: &Sender<Output>, arriva
     let mut compacted = 0;
     while !probes.iter().all(ProbeHandle::done) {
         worker.step_or_park(Some(Duration::from_millis(100)));
+        if left.load(Ordering::Acquire) {
+            let installed = worker.installed_dataflows();
+            return installed.into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+        }
         if !first {
             continue;
         }

@@ -16,7 +16,7 @@ pub(crate) fn without_history(mut result: Value) -> Value {
 }
 
 /// Every file of a series by its bytes, JSON without the lines of ticks and latencies.
-fn objects(tree: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn objects(tree: &Path) -> Vec<(String, Vec<u8>)> {
     let history =
         |line: &str| ["\"tick\":", "\"first\":", "\"last\":"].iter().any(|field| line.trim().starts_with(field));
     let named = files(tree).into_iter().filter(|path| path.parent() != Some(tree));

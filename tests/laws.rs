@@ -26,16 +26,17 @@ use proptest::prelude::*;
 use crate::support::law::{self, Law, Setting, Streamed, Told, Version, cases};
 use crate::support::steps::{Form, INSTANCES, SERIES, SIGNS, STRANGER, Step, models, present, refusal, steps};
 
-static MODELS: LazyLock<[Model; 2]> = LazyLock::new(|| [6, 7].map(model));
+pub(crate) static MODELS: LazyLock<[Model; 2]> = LazyLock::new(|| [6, 7].map(model));
 
 fn model(seed: u64) -> Model {
     let config = TrainConfig { width: 2, input_size: 32, context_hidden: 16, unet_width: 2, ..TrainConfig::default() };
     let mut card = config.card("random", "0");
     card.segmenter = true;
+    card.gate = METHOD.mask_gate;
     Model::untrained(card, seed, Device::Cpu).expect("a model")
 }
 
-static CLIENT: LazyLock<Client> = LazyLock::new(|| Device::Cpu.client().expect("the CPU runtime"));
+pub(crate) static CLIENT: LazyLock<Client> = LazyLock::new(|| Device::Cpu.client().expect("the CPU runtime"));
 /// Contexts shorter than a series, and gates in the middle of what these weights say.
 static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     context_radius: 2,
@@ -50,7 +51,7 @@ static REFERENCES: LazyLock<[Reference<'static>; 2]> =
 
 /// A published slice that is compared to the bit and printed in a line.
 #[derive(Clone)]
-struct Shown(PublishedSlice);
+pub(crate) struct Shown(pub(crate) PublishedSlice);
 
 impl PartialEq for Shown {
     fn eq(&self, Self(other): &Self) -> bool {
@@ -75,35 +76,10 @@ impl fmt::Debug for Shown {
 }
 
 /// The result of each series that has a slice, by the method of each role.
-type State = BTreeMap<(SeriesKey, Role), Arc<(String, Status, Completeness, Vec<Shown>)>>;
+pub(crate) type State = BTreeMap<(SeriesKey, Role), Arc<(String, Status, Completeness, Vec<Shown>)>>;
 
 /// The graph [`hemorrhage`](hemoflow::graphs::hemorrhage) in its engine, and `graphs::batch`.
 struct Hemorrhage;
-
-impl Hemorrhage {
-    /// What a batch run says of the instances that are present and were not let go.
-    fn now(steps: &[Step]) -> Told<State> {
-        let (mut state, mut refused) = (State::new(), Vec::new());
-        for (role, model) in [Role::Active, Role::Shadow].into_iter().zip(models(steps)) {
-            let Some(model) = model else { continue };
-            let stranger = |step: &Step| (*step == Step::Arrive(INSTANCES.len(), Form::Broken)).then_some(&*STRANGER);
-            let known = present(steps).into_iter().filter_map(|(index, form)| Some(&INSTANCES.get(index)?[&form]));
-            let batch = REFERENCES[model].batch(known.chain(steps.iter().find_map(stranger))).expect("a result");
-            for (key, slices) in batch.series {
-                let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
-                let (completeness, status) = judge(&places, signs(steps, &key).into_iter(), METHOD.max_gap_mm);
-                let shown = slices.into_iter().map(Shown).collect();
-                state.insert((key, role), Arc::new((MODELS[model].name().sha256, status, completeness, shown)));
-            }
-            refused = batch.rejections.iter().map(line).collect();
-        }
-        let at_the_door =
-            steps.iter().filter_map(|step| if let Step::Refuse(index) = step { Some(refusal(*index)) } else { None });
-        let mut refused: Vec<String> = refused.into_iter().chain(at_the_door.map(|refused| line(&refused))).collect();
-        refused.sort();
-        Told { state, refused }
-    }
-}
 
 impl Law for Hemorrhage {
     type Change = Step;
@@ -133,19 +109,7 @@ impl Law for Hemorrhage {
     }
 
     fn batch(&self, steps: &[Step]) -> Told<State> {
-        let mut state = State::new();
-        for (at, step) in steps.iter().enumerate() {
-            let Step::Release(series) = step else { continue };
-            let kept = Self::now(&steps[..at]).state;
-            state.extend(kept.into_iter().filter(|((key, _), _)| *key == SERIES[*series]));
-            // What was let go stays as it was until the series has a result again.
-            let again = |until: usize| Self::now(&steps[..until]).state.into_keys();
-            let again: BTreeSet<(SeriesKey, Role)> = (at + 1..=steps.len()).flat_map(again).collect();
-            state.retain(|result, _| !again.contains(result));
-        }
-        let now = Self::now(steps);
-        state.extend(now.state);
-        Told { state, refused: now.refused }
+        told(steps, &REFERENCES)
     }
 
     fn present(&self, steps: &[Step]) -> Vec<Step> {
@@ -157,6 +121,46 @@ impl Law for Hemorrhage {
     fn undo(&self, step: &Step) -> Option<Step> {
         if let Step::Arrive(index, _) = step { Some(Step::Withdraw(*index)) } else { None }
     }
+}
+
+/// What must be published and refused after these steps.
+pub(crate) fn told(steps: &[Step], references: &[Reference<'static>; 2]) -> Told<State> {
+    let mut state = State::new();
+    for (at, step) in steps.iter().enumerate() {
+        let Step::Release(series) = step else { continue };
+        let kept = now(&steps[..at], references).state;
+        state.extend(kept.into_iter().filter(|((key, _), _)| *key == SERIES[*series]));
+        // What was let go stays as it was until the series has a result again.
+        let again = |until: usize| now(&steps[..until], references).state.into_keys();
+        let again: BTreeSet<(SeriesKey, Role)> = (at + 1..=steps.len()).flat_map(again).collect();
+        state.retain(|result, _| !again.contains(result));
+    }
+    let now = now(steps, references);
+    state.extend(now.state);
+    Told { state, refused: now.refused }
+}
+
+/// What a batch run says of the instances that are present and were not let go.
+fn now(steps: &[Step], references: &[Reference<'static>; 2]) -> Told<State> {
+    let (mut state, mut refused) = (State::new(), Vec::new());
+    for (role, model) in [Role::Active, Role::Shadow].into_iter().zip(models(steps)) {
+        let Some(model) = model else { continue };
+        let stranger = |step: &Step| (*step == Step::Arrive(INSTANCES.len(), Form::Broken)).then_some(&*STRANGER);
+        let known = present(steps).into_iter().filter_map(|(index, form)| Some(&INSTANCES.get(index)?[&form]));
+        let batch = references[model].batch(known.chain(steps.iter().find_map(stranger))).expect("a result");
+        for (key, slices) in batch.series {
+            let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
+            let (completeness, status) = judge(&places, signs(steps, &key).into_iter(), METHOD.max_gap_mm);
+            let shown = slices.into_iter().map(Shown).collect();
+            state.insert((key, role), Arc::new((MODELS[model].name().sha256, status, completeness, shown)));
+        }
+        refused = batch.rejections.iter().map(line).collect();
+    }
+    let at_the_door =
+        steps.iter().filter_map(|step| if let Step::Refuse(index) = step { Some(refusal(*index)) } else { None });
+    let mut refused: Vec<String> = refused.into_iter().chain(at_the_door.map(|refused| line(&refused))).collect();
+    refused.sort();
+    Told { state, refused }
 }
 
 /// The signs that a series has.
@@ -190,7 +194,7 @@ fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
     sent.expect("a graph that runs");
 }
 
-fn line(rejection: &Rejection) -> String {
+pub(crate) fn line(rejection: &Rejection) -> String {
     format!("{} {} {}", rejection.input, rejection.reason, rejection.detail)
 }
 

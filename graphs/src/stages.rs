@@ -5,7 +5,8 @@
 //! work queues with the rest.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kernels::executor::{Builder, Fault, Limits, Ran, Urgency};
@@ -52,6 +53,7 @@ pub struct Stages {
     pub reconcile: Stage<ReconcileTask, Mask>,
     /// Planes to the segmenter's masks.
     pub segment: Stage<SegmentTask, Mask>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// What work runs on, and how it queues.
@@ -246,9 +248,9 @@ impl Setup {
     ///
     /// Returns [`StageError`] if a thread cannot be started.
     pub fn start(self, fault: Fault) -> Result<Stages, StageError> {
-        self.device.start(NonZeroUsize::MIN, fault.clone())?;
-        self.host.start(self.host_threads, fault.clone())?;
-        Ok(Stages { fault, ..self.stages })
+        let mut threads = self.device.start(NonZeroUsize::MIN, fault.clone())?;
+        threads.extend(self.host.start(self.host_threads, fault.clone())?);
+        Ok(Stages { fault, threads: Arc::new(Mutex::new(threads)), ..self.stages })
     }
 }
 
@@ -375,7 +377,17 @@ impl Stages {
                 )
             }
         });
-        Self { store, pixels, fault, readers, decode, encode, classify, fuse, refine, reconcile, segment }
+        let threads = Arc::default();
+        Self { store, pixels, fault, readers, decode, encode, classify, fuse, refine, reconcile, segment, threads }
+    }
+
+    /// Gives these stages up, and waits until the executors have ended: once all other handles are gone, and with them
+    /// whoever could still ask. Then nobody but the caller holds the store.
+    pub fn end(self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self);
+        // What fails in a thread is told as a fault.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 
     /// Stages that do no work: enough to install a graph and look at it.
@@ -403,6 +415,7 @@ impl Stages {
             refine: opener.stage(nobody, "Refine", unused),
             reconcile: opener.stage(nobody, "Reconcile", unused),
             segment: opener.stage(nobody, "Segment", unused),
+            threads: Arc::default(),
         })
     }
 
@@ -442,6 +455,7 @@ impl Stages {
             refine: self.refine.with_urgency(urgency),
             reconcile: self.reconcile.with_urgency(urgency),
             segment: self.segment.with_urgency(urgency),
+            threads: Arc::clone(&self.threads),
         }
     }
 

@@ -295,10 +295,13 @@ mod tests {
 
     use kernels::executor::{Builder, Fault, Limits};
     use prometheus::Registry;
+    use timely::dataflow::operators::generic::OutputBuilderSession;
     use timely::dataflow::operators::generic::operator::source;
 
     use super::*;
     use crate::event::Metrics;
+
+    type Updates = CapacityContainerBuilder<Vec<(u64, Tick, isize)>>;
 
     #[derive(Clone)]
     struct Number(u64);
@@ -324,11 +327,7 @@ mod tests {
             worker.dataflow::<Tick, _, _>(|scope| {
                 let builder = |early: Capability<Tick>, _| {
                     let mut capabilities = Some((early.delayed(&1), early));
-                    move |output: &mut timely::dataflow::operators::generic::OutputBuilderSession<
-                        '_,
-                        Tick,
-                        CapacityContainerBuilder<Vec<(u64, Tick, isize)>>,
-                    >| {
+                    move |output: &mut OutputBuilderSession<'_, Tick, Updates>| {
                         let Some((late, early)) = capabilities.take() else { return };
                         // Messages of two stamps by turns, so that to group them by stamp is to move them.
                         for number in 0..500 {

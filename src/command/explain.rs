@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use graphs::catalogue;
 use graphs::stages::{Compute, Stages};
 use kernels::Device;
 use kernels::executor::Fault;
 use operators::event::{Metrics, Telemetry};
-use operators::publish::Publication;
-use operators::record::{Change, Role, SeriesKey, Tick};
+use operators::record::{Change, Digest, Rejection, Role, SeriesKey, Sign, Slice, Tick};
 use operators::report::Report;
 use operators::store::{Limits, Store};
 use prometheus::Registry;
@@ -36,6 +35,8 @@ struct Explanation {
     /// The operators that made the results, as the graph names them.
     operators: Vec<String>,
     series: Vec<SeriesExplanation>,
+    /// What is present, but could not be read.
+    refused: Vec<Rejection>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +44,7 @@ struct SeriesExplanation {
     series_uid: String,
     role: Role,
     versions: Vec<Version>,
+    /// The slices present at the tick.
     slices: Vec<SliceExplanation>,
     /// The result at the tick, as it was published.
     result: Option<Report>,
@@ -52,10 +54,15 @@ struct SeriesExplanation {
 struct Version {
     version: u64,
     tick: Tick,
+    /// When it was published, by the clock of the machine.
+    published_at: String,
     status: &'static str,
     slices: u32,
     probability: f32,
     volume_ml: f64,
+    /// SHA-256 of the weights.
+    model_sha256: Option<String>,
+    /// Names the weights and the numbers of the method.
     method: String,
     result_sha256: String,
     /// Whether the same bytes came out again.
@@ -68,8 +75,10 @@ struct SliceExplanation {
     sop_uid: String,
     frame: u32,
     position_mm: f64,
+    /// Names what the slice holds.
     sha256: String,
-    arrived_at: Option<Tick>,
+    /// The tick since which it is present.
+    since_tick: Option<Tick>,
 }
 
 /// Tells the history of a study.
@@ -82,8 +91,8 @@ pub(super) fn explain(arguments: &Explain, device: Device, console: &mut Console
         let until = arguments.at.map_or_else(String::new, |at| format!(" up to tick {at}"));
         bail!("{} holds nothing of the study {}{until}", arguments.data.display(), arguments.study);
     }
-    let streamed = stream(&data, &history, device)?;
-    let explanation = explanation(&arguments.study, at, &history, &streamed)?;
+    let (streamed, refused) = stream(&data, &history, device)?;
+    let explanation = explanation(&arguments.study, at, &history, &streamed, refused)?;
     tell(&explanation, console)?;
     if let Some(out) = &arguments.out {
         let tree = ResultTree::create(out, false)?;
@@ -112,14 +121,16 @@ fn concerns(entry: &Entry, study: &str) -> bool {
 
 type Streamed = BTreeMap<(SeriesKey, Role), BTreeMap<u64, Current>>;
 
-/// Streams a history, and gives every version that comes out with the latency that it was published with.
-fn stream(data: &DataFolder, history: &[Entry], device: Device) -> anyhow::Result<Streamed> {
+/// Streams a history, and gives every version that comes out with the latency that it was published with, and what is
+/// refused in the end.
+fn stream(data: &DataFolder, history: &[Entry], device: Device) -> anyhow::Result<(Streamed, Vec<Rejection>)> {
     let telemetry = Telemetry::new(Metrics::register(&Registry::new())?);
     let fault = Fault::default();
-    let store = Store::open(Limits { memory_bytes: usize::MAX }, &data.store()).unwrap_or_else(|error| {
-        tracing::info!("computing again what the store would give: {error}");
-        Store::unbounded()
-    });
+    let store =
+        Store::open(Limits { memory_bytes: usize::MAX }, &data.store()).map(Store::keeping).unwrap_or_else(|error| {
+            tracing::info!("computing again what the store would give: {error}");
+            Store::unbounded()
+        });
     let stages = Stages::start(Compute::on(device), store, telemetry.clone(), fault.clone())?;
     let (mut engine, outputs) = Engine::start(stages, 1, telemetry, fault, 0)?;
     replay(data, history, &mut engine, device)?;
@@ -130,23 +141,52 @@ fn stream(data: &DataFolder, history: &[Entry], device: Device) -> anyhow::Resul
             published.insert((version.key.clone(), version.role, version.version), version);
         }
     }
-    let mut streamed = Streamed::new();
+    let (mut streamed, mut refused) = (Streamed::new(), BTreeMap::<Rejection, isize>::new());
     for output in outputs {
-        if let Output::Published(publication, _) = output {
-            let Publication { key, role, version, .. } = &publication;
-            let (key, role, version) = (key.clone(), *role, *version);
-            let latency = published.get(&(key.clone(), role, version)).map(|published| published.latency());
-            let current = Current { publication, latency: latency.unwrap_or_default() };
-            streamed.entry((key, role)).or_default().insert(version, current);
+        match output {
+            Output::Published(publication, _) => {
+                let named = (publication.key.clone(), publication.role, publication.version);
+                let latency = published.get(&named).map(|published| published.latency()).unwrap_or_default();
+                let (key, role, version) = named;
+                let current = Current { publication, latency };
+                streamed.entry((key, role)).or_default().insert(version, current);
+            }
+            Output::Rejected(rejection, diff) => *refused.entry(rejection).or_default() += diff,
         }
     }
-    Ok(streamed)
+    refused.retain(|_, count| *count > 0);
+    Ok((streamed, refused.into_keys().collect()))
 }
 
-fn explanation(study: &str, at: Tick, history: &[Entry], streamed: &Streamed) -> anyhow::Result<Explanation> {
+/// The operators of the graph by name, in its order, without those that only move records.
+fn operators() -> anyhow::Result<Vec<String>> {
+    const MOVERS: [&str; 6] = ["Dataflow", "FlatMap", "AsCollection", "Concatenate", "Exchange", "Join"];
+    let tree = catalogue()?.into_iter().find(|(name, _)| *name == "hemorrhage").map(|(_, tree)| tree);
+    let mut operators: Vec<String> = Vec::new();
+    for name in tree.iter().flat_map(|tree| tree.lines()).map(str::trim) {
+        let moves = MOVERS.contains(&name) || name.starts_with("Arrange");
+        if !moves && operators.iter().all(|known| known != name) {
+            operators.push(name.to_owned());
+        }
+    }
+    Ok(operators)
+}
+
+fn explanation(
+    study: &str,
+    at: Tick,
+    history: &[Entry],
+    streamed: &Streamed,
+    refused: Vec<Rejection>,
+) -> anyhow::Result<Explanation> {
     let last = history.iter().map(|entry| entry.tick).max().unwrap_or_default();
-    let operators = catalogue()?.into_iter().find(|(name, _)| *name == "hemorrhage").map(|(_, tree)| tree);
-    let operators = operators.iter().flat_map(|tree| tree.lines()).map(|line| line.trim().to_owned());
+    let models: BTreeMap<Digest, &str> = history
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Used { method: Some(method), .. } => Some((method.method, method.sha256.as_str())),
+            Event::Used { method: None, .. } | Event::Changed { .. } | Event::Published(_) => None,
+        })
+        .collect();
     let mut series = Vec::new();
     for ((key, role), versions) in streamed {
         let mut told = Vec::new();
@@ -160,10 +200,12 @@ fn explanation(study: &str, at: Tick, history: &[Entry], streamed: &Streamed) ->
             told.push(Version {
                 version: published.version,
                 tick: entry.tick,
+                published_at: clock(entry.unix_ms),
                 status: published.status.word(),
                 slices: published.slices,
                 probability: published.probability,
                 volume_ml: published.volume_ml,
+                model_sha256: models.get(&published.method).map(|&sha256| sha256.to_owned()),
                 method: published.method.to_string(),
                 result_sha256: published.result.to_string(),
                 reproduced: again == Some(published.result),
@@ -179,7 +221,7 @@ fn explanation(study: &str, at: Tick, history: &[Entry], streamed: &Streamed) ->
                 frame: slice.frame,
                 position_mm: slice.geometry.along_mm(),
                 sha256: slice.digest.to_string(),
-                arrived_at: history.iter().rev().find(|entry| brings(entry, slice)).map(|entry| entry.tick),
+                since_tick: present_since(history, slice),
             }
         });
         series.push(SeriesExplanation {
@@ -190,11 +232,54 @@ fn explanation(study: &str, at: Tick, history: &[Entry], streamed: &Streamed) ->
             result: newest.map(Current::report),
         });
     }
-    Ok(Explanation { study_uid: study.to_owned(), tick: at.min(last), operators: operators.collect(), series })
+    Ok(Explanation { study_uid: study.to_owned(), tick: at.min(last), operators: operators()?, series, refused })
 }
 
-fn brings(entry: &Entry, slice: &operators::record::Slice) -> bool {
-    matches!(&entry.event, Event::Changed { change, .. } if change.slices().contains(slice))
+/// The tick since which a slice is present: that of the first arrival with it since there was another or none.
+fn present_since(history: &[Entry], slice: &Slice) -> Option<Tick> {
+    let mut since = None;
+    for entry in history {
+        let Event::Changed { change, .. } = &entry.event else { continue };
+        match change {
+            Change::Arrived { instance, slices, .. } if *instance == slice.instance => {
+                since = slices.contains(slice).then_some(since.unwrap_or(entry.tick));
+            }
+            Change::Withdrawn { instance, .. } if *instance == slice.instance => since = None,
+            Change::Arrived { .. }
+            | Change::Withdrawn { .. }
+            | Change::Signed { .. }
+            | Change::Released { .. }
+            | Change::Refused(_) => {}
+        }
+    }
+    since
+}
+
+/// A time of the machine's clock: `2025-01-31T04:05:06.789Z`.
+fn clock(unix_ms: i64) -> String {
+    let (days, ms) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000));
+    // Days since 0000-03-01, in eras of 400 years: leap days come last in each year.
+    let day = days + 719_468;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = 400 * era + year + i64::from(month <= 2);
+    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", ms % 1000)
+}
+
+/// What another content of an instance is.
+fn difference(before: &[Slice], after: &[Slice]) -> &'static str {
+    let places = |slices: &[Slice]| slices.iter().map(|slice| slice.geometry.clone()).collect::<Vec<_>>();
+    if before.len() != after.len() {
+        "another number of frames"
+    } else if places(before) != places(after) {
+        "another place"
+    } else {
+        "other pixels or attributes"
+    }
 }
 
 /// What happened to a series after `since` up to `until`, a line each.
@@ -216,9 +301,11 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
                     }
                 });
                 match before.last().flatten() {
-                    None => format!("{instance} arrived"),
+                    None => format!("{instance} arrived{}", place(slices)),
                     Some(before) if before == slices => format!("{instance} arrived again, the same"),
-                    Some(_) => format!("{instance} was replaced"),
+                    Some(before) => {
+                        format!("{instance} was replaced: {}{}", difference(before, slices), place(slices))
+                    }
                 }
             }
             Change::Withdrawn { instance, .. } => format!("{instance} was withdrawn"),
@@ -235,8 +322,15 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
     history.iter().filter(|entry| within(entry.tick)).filter_map(line).collect()
 }
 
-fn sign_words(sign: operators::record::Sign) -> String {
-    use operators::record::Sign;
+/// Where an instance lies.
+fn place(slices: &[Slice]) -> String {
+    match slices {
+        [slice] => format!(" at {:.2} mm", slice.geometry.along_mm()),
+        slices => format!(" with {} frames", slices.len()),
+    }
+}
+
+fn sign_words(sign: Sign) -> String {
     match sign {
         Sign::AssociationEnded => "the association ended".to_owned(),
         Sign::Quiet => "nothing came for a while".to_owned(),
@@ -246,37 +340,107 @@ fn sign_words(sign: operators::record::Sign) -> String {
     }
 }
 
+/// A name that is too long for a table by the part that tells it apart, which can be searched for.
+fn short(name: &str) -> String {
+    const WIDTH: usize = 20;
+    let hex = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match name.len().checked_sub(WIDTH) {
+        Some(1..) if hex => name.get(..16).unwrap_or(name).to_owned(),
+        Some(cut @ 1..) => name.get(cut..).map_or_else(|| name.to_owned(), |end| format!("…{end}")),
+        _ => name.to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
+}
+
 fn tell(explanation: &Explanation, console: &mut Console) -> anyhow::Result<()> {
     console.line(format!("study {} at tick {}", explanation.study_uid, explanation.tick))?;
     for series in &explanation.series {
-        console.line(format!("\nseries {}, {} model", series.series_uid, series.role.word()))?;
-        if let Some(result) = &series.result {
-            let model = &result.model;
-            console.line(format!("model {} {}, sha256 {}", model.name, model.version, model.sha256))?;
-        }
-        console.line(
-            "\nversion    tick  status       slices  probability       mL  result.json       reproduced  because",
-        )?;
-        for version in &series.versions {
-            let Version { status, slices, probability, volume_ml, .. } = version;
-            console.line(format!(
-                "{:>7}  {:>6}  {status:<11}  {slices:>6}  {probability:>11.3}  {volume_ml:>7.2}  {}  {:<10}  {}",
-                version.version,
-                version.tick,
-                version.result_sha256.get(..16).context("a digest")?,
-                if version.reproduced { "yes" } else { "NO" },
-                version.changes.join("; "),
-            ))?;
-        }
-        console.line("\nposition mm  since tick  sha256            slice")?;
-        for slice in &series.slices {
-            let since = slice.arrived_at.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
-            let (position, sha256) = (slice.position_mm, slice.sha256.get(..16).context("a digest")?);
-            console
-                .line(format!("{position:>11.2}  {since:>10}  {sha256}  {} frame {}", slice.sop_uid, slice.frame))?;
-        }
+        tell_series(series, console)?;
     }
-    console.line(format!("\noperators: {}", explanation.operators.join(" ")))?;
+    if !explanation.refused.is_empty() {
+        console.line("\nrefused, so in no result:")?;
+    }
+    for Rejection { input, reason, detail } in &explanation.refused {
+        console.line(format!("  {input}: {reason}: {detail}"))?;
+    }
+    console.line(format!("\noperators: {}", explanation.operators.join(", ")))?;
     console.json(explanation)?;
     Ok(())
+}
+
+fn tell_series(series: &SeriesExplanation, console: &mut Console) -> anyhow::Result<()> {
+    console.line(format!("\nseries {}, {} model", series.series_uid, series.role.word()))?;
+    if let Some(result) = &series.result {
+        let model = &result.model;
+        console.line(format!("model {} {}, sha256 {}", model.name, model.version, model.sha256))?;
+        let completeness = &result.completeness;
+        let gaps: Vec<String> = completeness
+            .gaps
+            .iter()
+            .map(|gap| format!("{:.2} mm after {:.2} mm", gap.width_mm, gap.after_mm))
+            .collect();
+        let expected = completeness.expected.map_or_else(String::new, |expected| format!(" of {expected}"));
+        console.line(format!(
+            "{}: probability {:.3}, {:.2} mL, priority {}; {}{expected} slices cover {:.1} mm, {}",
+            result.status.word(),
+            result.probability,
+            result.volume_ml.segmentation,
+            result.priority.word(),
+            completeness.slices,
+            completeness.coverage_mm,
+            if gaps.is_empty() { "no gap".to_owned() } else { format!("gaps: {}", gaps.join(", ")) },
+        ))?;
+    }
+    console.line(
+        "\nversion    tick  published (UTC)           status       slices  probability       mL  model             \
+         result.json       reproduced",
+    )?;
+    for version in &series.versions {
+        let Version { status, slices, probability, volume_ml, published_at, .. } = version;
+        console.line(format!(
+            "{:>7}  {:>6}  {published_at}  {status:<11}  {slices:>6}  {probability:>11.3}  {volume_ml:>7.2}  {:<16}  {}  {}",
+            version.version,
+            version.tick,
+            version.model_sha256.as_deref().map_or_else(|| "-".to_owned(), short),
+            short(&version.result_sha256),
+            if version.reproduced { "yes" } else { "NO" },
+        ))?;
+        for change in &version.changes {
+            console.line(format!("{:15}  {}", "", shortened(change)))?;
+        }
+    }
+    if !series.slices.is_empty() {
+        console.line("\nposition mm  since tick  sha256            slice")?;
+    }
+    for slice in &series.slices {
+        let since = slice.since_tick.map_or_else(|| "-".to_owned(), |tick| tick.to_string());
+        let (position, sha256) = (slice.position_mm, short(&slice.sha256));
+        console.line(format!("{position:>11.2}  {since:>10}  {sha256}  {} frame {}", slice.sop_uid, slice.frame))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_shows_leap_days_and_the_past() {
+        assert_eq!(clock(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(clock(951_827_696_789), "2000-02-29T12:34:56.789Z");
+        assert_eq!(clock(1_735_689_599_999), "2024-12-31T23:59:59.999Z");
+        assert_eq!(clock(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(clock(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn names_are_shortened_to_what_tells_them_apart() {
+        assert_eq!(shortened("1.2.3 arrived"), "1.2.3 arrived");
+        assert_eq!(shortened("2.25.74059469366482927813439521664348320940 arrived"), "…13439521664348320940 arrived");
+        let sha256 = "446d9d2bbcd0b19130822ac926011b5581c7fe292a140c5ea36b1d361c37509d";
+        assert_eq!(short(sha256), "446d9d2bbcd0b191");
+    }
 }

@@ -25,9 +25,8 @@ pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> any
     let truths = arguments.labels.as_deref().map(truths).transpose()?.unwrap_or_default();
     let watch = |current: &Current| tracing::debug!(version = current.publication.version, "a result was updated");
     let mut running = Running::start(&arguments.inference, arguments.data.as_deref(), truths, device, watch)?;
-    if let Some(shadow) = &arguments.shadow {
-        running.node.shadow(load_model(Some(shadow), device)?)?;
-    }
+    let shadow = arguments.shadow.as_deref().map(|shadow| load_model(Some(shadow), device)).transpose()?;
+    running.node.shadow(shadow)?;
     stream(&arguments.inputs, &mut running.node, arguments.data.is_some())?;
     let (collected, _metrics) = running.finish()?;
     write(&tree, &collected, console)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use operators::record::{Digest, Role, SeriesKey, Tick};
 use operators::report::Latency;
@@ -37,7 +38,9 @@ impl Journal {
     ///
     /// Returns an error that names the log if it cannot be written.
     pub fn write(&self, tick: Tick, events: Vec<Event>) -> anyhow::Result<()> {
-        let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, event }).collect();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, unix_ms, event }).collect();
         self.log.lock().unwrap_or_else(PoisonError::into_inner).append(&entries)
     }
 

@@ -4,8 +4,8 @@
 //! [`operators::codec`]. A torn record at the end is what an interrupted write leaves: it is moved aside when the log is
 //! opened to be written. A broken record elsewhere is an error.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -25,8 +25,10 @@ const LONGEST: usize = 64 << 20;
 /// What happened at a tick.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When.
+    /// When, in the time of the graph.
     pub tick: Tick,
+    /// When, by the clock of the machine: milliseconds since 1970. For people; nothing is computed from it.
+    pub unix_ms: i64,
     /// What.
     pub event: Event,
 }
@@ -99,33 +101,47 @@ impl Published {
     }
 }
 
-/// A log that is written.
+/// A log that is written. Nobody else can open it meanwhile.
 #[derive(Debug)]
 pub struct Log {
     file: File,
     path: PathBuf,
+    /// Bytes of whole records.
+    whole: u64,
 }
 
 impl Log {
     pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
         let named = || format!("the log {}", path.display());
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(named)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("{} is in use by another process", named()),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(named),
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(named)?;
-        if bytes.is_empty() {
-            file.write_all(MAGIC).with_context(named)?;
-            return Ok((Self { file, path: path.to_owned() }, Vec::new()));
+        // Interrupted before it was a log.
+        let fresh = MAGIC.starts_with(&bytes);
+        if fresh {
+            file.set_len(0).and_then(|()| file.write_all(MAGIC)).with_context(named)?;
+            bytes = MAGIC.to_vec();
         }
         let (entries, whole) = parse(&bytes).with_context(named)?;
-        if whole < bytes.len() {
-            // Nothing is lost: what is cut off stays beside the log.
-            let torn = path.with_extension(format!("torn-{whole}"));
-            std::fs::write(&torn, bytes.get(whole..).unwrap_or_default()).with_context(named)?;
-            tracing::warn!("the torn end of {} was moved to {}", path.display(), torn.display());
-            file.set_len(u64::try_from(whole)?).with_context(named)?;
-            file.seek(SeekFrom::End(0)).with_context(named)?;
+        let torn = bytes.get(whole..).unwrap_or_default();
+        let mut log = Self { file, path: path.to_owned(), whole: u64::try_from(whole)? };
+        if !torn.is_empty() {
+            log.move_aside(torn).with_context(named)?;
         }
-        Ok((Self { file, path: path.to_owned() }, entries))
+        Ok((log, entries))
+    }
+
+    /// Cuts off the torn end, which stays beside the log.
+    fn move_aside(&mut self, torn: &[u8]) -> anyhow::Result<()> {
+        let beside = self.path.with_extension(format!("torn-{}", self.whole));
+        std::fs::write(&beside, torn)?;
+        tracing::warn!("the torn end of {} was moved to {}", self.path.display(), beside.display());
+        Ok(self.file.set_len(self.whole)?)
     }
 
     pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
@@ -134,7 +150,14 @@ impl Log {
         Ok(parse(&bytes).with_context(named)?.0)
     }
 
-    /// Adds entries, in one write.
+    /// A log that cannot be written, as on a disk that is full.
+    #[cfg(test)]
+    pub(crate) fn unwritable(path: &Path) -> Self {
+        std::fs::write(path, MAGIC).expect("a file");
+        Self { file: File::open(path).expect("a file"), path: path.to_owned(), whole: 8 }
+    }
+
+    /// Adds entries, in one write: all of them or none.
     ///
     /// # Errors
     ///
@@ -147,7 +170,14 @@ impl Log {
             bytes.extend_from_slice(&check(&content));
             bytes.extend_from_slice(&content);
         }
-        self.file.write_all(&bytes).with_context(|| format!("cannot write the log {}", self.path.display()))
+        let named = || format!("cannot write the log {}", self.path.display());
+        if let Err(error) = self.file.write_all(&bytes) {
+            // Half a record would make all behind it unreadable.
+            self.file.set_len(self.whole).with_context(named)?;
+            return Err(error).with_context(named);
+        }
+        self.whole += u64::try_from(bytes.len())?;
+        Ok(())
     }
 }
 
@@ -160,6 +190,9 @@ fn check(content: &[u8]) -> [u8; 8] {
 
 /// The entries of a log, and how many of its bytes are whole records.
 fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<Entry>, usize)> {
+    if MAGIC.starts_with(bytes) {
+        return Ok((Vec::new(), bytes.len()));
+    }
     if !bytes.starts_with(MAGIC) {
         bail!("it is not a log of this program");
     }
@@ -193,7 +226,7 @@ mod tests {
     use super::*;
 
     fn entries(ticks: std::ops::Range<Tick>) -> Vec<Entry> {
-        ticks.map(|tick| Entry { tick, event: Event::Used { role: Role::Shadow, method: None } }).collect()
+        ticks.map(|tick| Entry { tick, unix_ms: 0, event: Event::Used { role: Role::Shadow, method: None } }).collect()
     }
 
     #[test]
@@ -205,14 +238,27 @@ mod tests {
         log.append(&entries(0..3)).expect("written");
         let whole = std::fs::read(&path).expect("there");
         let record = (whole.len() - MAGIC.len()) / 3;
-        for length in MAGIC.len()..=whole.len() {
+        drop(log);
+        for length in 0..=whole.len() {
             std::fs::write(&path, &whole[..length]).expect("torn");
             let (mut log, read) = Log::open(&path).expect("a torn end is no error");
-            let kept = Tick::try_from((length - MAGIC.len()) / record).expect("small");
+            let kept = Tick::try_from(length.saturating_sub(MAGIC.len()) / record).expect("small");
             assert_eq!(read, entries(0..kept), "{length} bytes");
             log.append(&entries(kept..3)).expect("written");
             assert_eq!(Log::read(&path).expect("whole"), entries(0..3), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn a_log_has_one_writer_and_any_readers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let (mut log, _) = Log::open(&path).expect("a new log");
+        log.append(&entries(0..1)).expect("written");
+        assert!(format!("{:#}", Log::open(&path).expect_err("in use")).contains("in use by another process"));
+        assert_eq!(Log::read(&path).expect("readable"), entries(0..1));
+        drop(log);
+        assert_eq!(Log::open(&path).expect("free").1, entries(0..1));
     }
 
     #[test]
@@ -221,6 +267,7 @@ mod tests {
         let path = folder.path().join("log");
         let (mut log, _) = Log::open(&path).expect("a new log");
         log.append(&entries(0..3)).expect("written");
+        drop(log);
         let mut bytes = std::fs::read(&path).expect("there");
         bytes[MAGIC.len() + HEAD] ^= 1;
         std::fs::write(&path, &bytes).expect("written");

@@ -8,7 +8,9 @@
 //! DIR/store/                   blocks by name: what need not be computed again
 //! ```
 //!
-//! The log is the only source of truth; everything else can be derived from it and the payloads.
+//! The log, the payloads and the models are what must not be lost; the store can be computed again from them. A folder
+//! has one user at a time, who holds a lock on the log; others may read. What was acknowledged outlives the death of the
+//! process. It outlives that of the machine as far as the system has brought it to the disk: nothing here waits for that.
 
 mod journal;
 mod log;
@@ -21,7 +23,7 @@ use anyhow::{Context, anyhow};
 use kernels::Device;
 use operators::model::Model;
 use operators::outcome::Salt;
-use operators::record::{Digest, Method, MethodConfig};
+use operators::record::{Method, MethodConfig};
 
 pub use journal::{Journal, published_as};
 pub use log::{Entry, Event, Log, MethodEntry, Published};
@@ -63,7 +65,7 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// Returns an error that names the log if it cannot be read or written, or is none.
+    /// Returns an error that names the log if it cannot be read or written, is none, or is open elsewhere.
     pub fn log(&self) -> anyhow::Result<(Log, Vec<Entry>)> {
         Log::open(&self.log_path())
     }
@@ -97,7 +99,7 @@ impl DataFolder {
     pub fn salt(&self) -> anyhow::Result<Salt> {
         let path = self.root.join("salt");
         if !path.exists() {
-            fs::write(&path, random()?).with_context(|| format!("cannot write {}", path.display()))?;
+            put(&path, &random()?)?;
         }
         let salt = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Salt::new(&salt))
@@ -145,7 +147,9 @@ pub(crate) fn random() -> anyhow::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// The content of a file by its digest, and how it is called.
-pub(crate) fn content_name(bytes: &[u8], extension: &str) -> String {
-    format!("{}.{extension}", Digest::of(bytes))
+/// Writes a file, whole or not at all.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let partial = path.with_added_extension("partial");
+    let write = || fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    write().inspect_err(|_| drop(fs::remove_file(&partial))).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,15 +1,14 @@
 //! What was received, each content once: files named by the SHA-256 of their content.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use operators::dicom::Instance;
 use operators::intake;
-use operators::record::{Digest, InstanceUid};
+use operators::record::Digest;
 
-use super::content_name;
+use super::put;
 
 /// A folder of payloads.
 #[derive(Clone, Debug)]
@@ -28,39 +27,31 @@ impl Payloads {
     ///
     /// Returns an error that names the file that cannot be written.
     pub fn keep(&self, input: &Path, bytes: &[u8]) -> anyhow::Result<String> {
-        let name = content_name(bytes, extension(input));
+        let name = format!("{}.{}", Digest::of(bytes), extension(input));
         let path = self.folder.join(&name);
-        if path.exists() {
-            return Ok(name);
+        // What has another length was torn when the machine lost power.
+        if !fs::metadata(&path).is_ok_and(|found| usize::try_from(found.len()) == Ok(bytes.len())) {
+            fs::create_dir_all(&self.folder)
+                .with_context(|| format!("cannot create the folder {}", self.folder.display()))?;
+            put(&path, bytes)?;
         }
-        let partial = self.folder.join(format!(".{name}.partial"));
-        let write = || {
-            fs::create_dir_all(&self.folder)?;
-            fs::write(&partial, bytes)?;
-            fs::rename(&partial, &path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(name)
     }
 
-    /// An instance of a payload.
+    /// The instances of a payload.
     ///
     /// # Errors
     ///
-    /// Returns an error that names the payload if it is missing, is not what its name says, or lacks the instance.
-    pub fn instance(&self, name: &str, instance: &InstanceUid) -> anyhow::Result<Instance> {
+    /// Returns an error that names the payload if it is missing or is not what its name says.
+    pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
         let path = self.folder.join(name);
-        let check = || -> io::Result<bool> {
-            let digest = Digest::of(&fs::read(&path)?).to_string();
-            Ok(name.strip_prefix(&digest).is_some_and(|rest| rest.starts_with('.')))
-        };
-        if !check().with_context(|| format!("cannot read the payload {}", path.display()))? {
+        let bytes = fs::read(&path).with_context(|| format!("cannot read the payload {}", path.display()))?;
+        let digest = Digest::of(&bytes).to_string();
+        if !name.strip_prefix(&digest).is_some_and(|rest| rest.starts_with('.')) {
             bail!("the payload {} is not what its name says", path.display());
         }
-        let instances = intake::read(&path)
-            .map_err(|rejection| anyhow::anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))?;
-        let found = instances.into_iter().find(|found| found.uid == *instance);
-        found.with_context(|| format!("the payload {name} does not hold the instance {instance}"))
+        intake::read(&path)
+            .map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
     }
 }
 
@@ -88,8 +79,12 @@ mod tests {
         assert_eq!(payloads.keep(Path::new("b.dcm"), b"content").expect("kept"), name);
         assert_eq!(fs::read_dir(folder.path().join("payloads")).expect("a folder").count(), 1);
         fs::write(folder.path().join("payloads").join(&name), b"contend").expect("written");
-        let error = payloads.instance(&name, &InstanceUid::new("1").expect("a UID")).expect_err("not the content");
+        let error = payloads.instances(&name).expect_err("not the content");
         assert!(error.to_string().contains(&name), "{error}");
-        assert!(payloads.instance("missing.dcm", &InstanceUid::new("1").expect("a UID")).is_err());
+        assert!(payloads.instances("missing.dcm").is_err());
+        fs::write(folder.path().join("payloads").join(&name), b"cont").expect("torn");
+        assert_eq!(payloads.keep(Path::new("a.dcm"), b"content").expect("kept"), name);
+        let error = payloads.instances(&name).expect_err("no image");
+        assert!(error.to_string().contains("not_dicom"), "whole again, and what it is: {error}");
     }
 }

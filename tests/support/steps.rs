@@ -76,7 +76,16 @@ pub(crate) static SERIES: LazyLock<Vec<SeriesKey>> = LazyLock::new(|| {
     series
 });
 
-fn instances() -> Vec<Forms> {
+/// What a file of each instance holds, before two become the frames of one.
+static CONTENTS: LazyLock<Vec<BTreeMap<Form, Vec<u8>>>> = LazyLock::new(contents);
+
+/// What a file of an instance of [`INSTANCES`] holds, if one can hold it: not for the last of the third series, and not
+/// for twins.
+pub(crate) fn payload(index: usize, form: Form) -> Option<&'static [u8]> {
+    CONTENTS.get(index).filter(|_| index + 2 < CONTENTS.len()).map(|forms| forms[&form].as_slice())
+}
+
+fn contents() -> Vec<BTreeMap<Form, Vec<u8>>> {
     let config = PhantomConfig { seed: 31, matrix: 64, positive_share: 1.0, ..PhantomConfig::default() };
     let study = |index: u64| {
         let slices = Some(SLICES[usize::try_from(index).expect("one of three")]);
@@ -84,14 +93,19 @@ fn instances() -> Vec<Forms> {
     };
     let [first, second, third] = [0, 1, 2].map(study);
     let second = PhantomStudy { study: first.study.clone(), ..second };
-    let mut instances: Vec<Forms> = [&first, &second, &third].into_iter().flat_map(forms).collect();
+    [&first, &second, &third].into_iter().flat_map(forms).collect()
+}
+
+fn instances() -> Vec<Forms> {
+    let parsed = |(form, bytes): (&Form, &Vec<u8>)| (*form, read::read_bytes("phantom", bytes).expect("an instance"));
+    let mut instances: Vec<Forms> = CONTENTS.iter().map(|forms| forms.iter().map(parsed).collect()).collect();
     let (last, before) = (instances.pop().expect("the last"), instances.pop().expect("the one before"));
     instances.push(in_one(before, last));
     let twins = [SLICES[0], SLICES[0] + SLICES[1]].map(|sibling| twin(&instances[1], &instances[sibling]));
     instances.into_iter().chain(twins).collect()
 }
 
-fn forms(study: &PhantomStudy) -> Vec<Forms> {
+fn forms(study: &PhantomStudy) -> Vec<BTreeMap<Form, Vec<u8>>> {
     let count = study.slices.len();
     let form = |place: usize, form: Form| {
         let next = |by: usize| &study.slices[(place + by) % count];
@@ -110,12 +124,12 @@ fn forms(study: &PhantomStudy) -> Vec<Forms> {
             // Pixels of its own: the digest does not tell of the transfer syntax that they are said to be in.
             Form::Broken => PhantomSlice { plane: next(2).plane.clone(), ..slice },
         };
-        instance(study, &changed, form == Form::Broken)
+        file(study, &changed, form == Form::Broken)
     };
     (0..count).map(|place| Form::ALL.into_iter().map(|kind| (kind, form(place, kind))).collect()).collect()
 }
 
-fn instance(study: &PhantomStudy, slice: &PhantomSlice, broken: bool) -> Instance {
+fn file(study: &PhantomStudy, slice: &PhantomSlice, broken: bool) -> Vec<u8> {
     const PLAIN: &[u8] = b"1.2.840.10008.1.2.1\0";
     const RUN_LENGTH: &[u8] = b"1.2.840.10008.1.2.5\0";
     let mut bytes = Vec::new();
@@ -124,7 +138,7 @@ fn instance(study: &PhantomStudy, slice: &PhantomSlice, broken: bool) -> Instanc
         let syntax = bytes.windows(PLAIN.len()).position(|uid| uid == PLAIN).expect("a transfer syntax");
         bytes[syntax..syntax + PLAIN.len()].copy_from_slice(RUN_LENGTH);
     }
-    read::read_bytes("phantom", &bytes).expect("an instance")
+    bytes
 }
 
 /// Two instances as the frames of one. A broken one has one frame that decodes.

@@ -30,7 +30,8 @@ pub enum Change {
         /// What says so.
         sign: Sign,
     },
-    /// A series is let go: its result stays as it is, what it was made of is forgotten, and its version is remembered.
+    /// A series is let go: its result stays as it is, what it was made of is forgotten, and its version is remembered. A
+    /// slice that comes later makes a result of its own: who lets a series go brings it back whole, at one tick.
     Released {
         /// The series.
         key: SeriesKey,

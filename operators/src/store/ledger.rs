@@ -78,6 +78,8 @@ pub(super) struct Kind {
     waiting: HashMap<Digest, Vec<Notify>>,
     /// Names on disk since before this process started that nobody has held.
     found: HashSet<[u8; 32]>,
+    /// Names on disk that were held and let go, for a replay that comes by again.
+    kept: HashSet<[u8; 32]>,
     pub(super) resident_blocks: usize,
     pub(super) resident_bytes: usize,
     stored: usize,
@@ -85,7 +87,7 @@ pub(super) struct Kind {
 
 impl Kind {
     pub(super) fn stored_blocks(&self) -> usize {
-        self.stored + self.found.len()
+        self.stored + self.found.len() + self.kept.len()
     }
 }
 
@@ -123,6 +125,8 @@ pub(super) struct Ledger {
     pub(super) queued_bytes: usize,
     /// Nothing is written any more.
     pub(super) failed: bool,
+    /// What nobody holds stays on disk.
+    pub(super) keeps: bool,
     clock: u64,
     clean: BTreeMap<u64, Place>,
     unwritten: BTreeMap<u64, Place>,
@@ -143,6 +147,7 @@ impl Ledger {
             idle: BTreeMap::new(),
             waiting: HashMap::new(),
             found,
+            kept: HashSet::new(),
             resident_blocks: 0,
             resident_bytes: 0,
             stored: 0,
@@ -223,7 +228,8 @@ impl Ledger {
         let id = self.tick();
         let Some(kind) = self.kinds.get_mut(place.kind) else { return };
         let entry = kind.entries.entry(place.name).or_insert_with(|| {
-            let found = kind.found.remove(place.name.as_bytes());
+            let name = place.name.as_bytes();
+            let found = kind.found.remove(name) || kind.kept.remove(name);
             kind.stored += usize::from(found);
             let on_disk = if found { OnDisk::Unchecked } else { OnDisk::No };
             Entry { id, holders: 0, last: tick, resident: None, on_disk }
@@ -238,7 +244,9 @@ impl Ledger {
     /// What is there of a block. Counts as a use.
     pub(super) fn presence(&mut self, place: Place) -> Presence {
         let Some(entry) = self.entry(place) else {
-            let found = self.kinds.get(place.kind).is_some_and(|kind| kind.found.contains(place.name.as_bytes()));
+            let name = place.name.as_bytes();
+            let on_disk = |kind: &Kind| kind.found.contains(name) || kind.kept.contains(name);
+            let found = self.kinds.get(place.kind).is_some_and(on_disk);
             return if found { Presence::Stored { entry: None, checked: false } } else { Presence::Absent };
         };
         if let Some(resident) = &entry.resident {
@@ -262,7 +270,8 @@ impl Ledger {
     pub(super) fn checked(&mut self, place: Place, entry: Option<u64>, good: bool) -> Option<Removal> {
         if entry.is_none() {
             let kind = self.kinds.get_mut(place.kind)?;
-            let gone = !good && kind.found.remove(place.name.as_bytes());
+            let name = place.name.as_bytes();
+            let gone = !good && (kind.found.remove(name) || kind.kept.remove(name));
             return gone.then(|| (Arc::clone(&kind.table), *place.name.as_bytes()));
         }
         let found = self.entry(place).filter(|found| Some(found.id) == entry && found.on_disk.is_stored())?;
@@ -376,12 +385,16 @@ impl Ledger {
             if entry.holders > 0 || entry.last >= frontier {
                 continue;
             }
-            let removed = entry.on_disk.is_stored() || entry.on_disk == OnDisk::Queued;
+            let stored = entry.on_disk.is_stored();
+            let removed = !self.keeps && (stored || entry.on_disk == OnDisk::Queued);
+            let kept = self.keeps && stored;
             compacted.values.extend(entry.resident.as_ref().map(|resident| Arc::clone(&resident.value)));
             self.set_resident(place, None);
             self.set_on_disk(place, OnDisk::No);
             if let Some(kind) = self.kinds.get_mut(index) {
                 kind.entries.remove(&name);
+                // What is on its way there is found by the process that comes next.
+                kind.kept.extend(kept.then_some(*name.as_bytes()));
                 compacted.removals.extend(removed.then(|| (Arc::clone(&kind.table), *name.as_bytes())));
             }
         }

@@ -183,6 +183,14 @@ impl Store {
         Ok(Self(Arc::new(Inner { core, backing, writer: Some(writer) })))
     }
 
+    /// From now on, what nobody holds goes from memory only. A replay goes through what was replaced and withdrawn since,
+    /// and finds it on disk; [`Store::sweep`] still removes what no replay comes by.
+    #[must_use]
+    pub fn keeping(self) -> Self {
+        self.0.core.lock().keeps = true;
+        self
+    }
+
     fn access(&self) -> Access<'_> {
         Access { core: &self.0.core, backing: self.0.backing.as_ref() }
     }
@@ -208,7 +216,7 @@ impl Store {
     }
 
     /// Removes the blocks of all kinds that nobody holds, and that nobody has held or let go at `frontier` or later, from
-    /// memory and from disk.
+    /// memory and, unless it is [`Store::keeping`], from disk.
     pub fn compact(&self, frontier: Tick) {
         let kinds = self.0.core.lock().kinds.len();
         (0..kinds).for_each(|kind| self.access().compact(kind, frontier));
