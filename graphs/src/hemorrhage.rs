@@ -45,7 +45,6 @@ pub fn install<'scope>(
         let refined = fused.refine(stages.refine.clone()).reconcile(stages.reconcile.clone());
         refined.segment(stages.segment.clone()).leave_region(scope)
     });
-    let seen = delineated.map(|(reading, call)| (reading.series, Fact::Slice(reading.by, Box::new(call))));
-    let publications = seen.concat(said).publish(methods.clone(), stages.shelves());
+    let publications = delineated.flat_map(Fact::seen).concat(said).publish(methods.clone(), stages.shelves());
     Hemorrhage { publications, rejections: refused.concat(undecodable) }
 }

@@ -81,7 +81,7 @@ impl Side {
                 .map(|place| Drawn { study: self.studies, place, content }.instance(seed))
                 .collect::<Result<_, _>>()?;
             self.rig.engine.arrive_together(&study, Urgency::Routine)?;
-            if self.studies % 1000 == 0 {
+            if self.studies.is_multiple_of(1000) {
                 tracing::info!("resident: {} studies", self.studies);
             }
         }
