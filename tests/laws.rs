@@ -26,7 +26,7 @@ use proptest::prelude::*;
 use crate::support::law::{self, Law, Setting, Streamed, Told, Version, cases};
 use crate::support::steps::{Form, INSTANCES, SERIES, SIGNS, STRANGER, Step, models, present, refusal, steps};
 
-static MODELS: LazyLock<[Model; 2]> = LazyLock::new(|| [6, 7].map(model));
+pub(crate) static MODELS: LazyLock<[Model; 2]> = LazyLock::new(|| [6, 7].map(model));
 
 fn model(seed: u64) -> Model {
     let config = TrainConfig { width: 2, input_size: 32, context_hidden: 16, unet_width: 2, ..TrainConfig::default() };
@@ -35,9 +35,9 @@ fn model(seed: u64) -> Model {
     Model::untrained(card, seed, Device::Cpu).expect("a model")
 }
 
-static CLIENT: LazyLock<Client> = LazyLock::new(|| Device::Cpu.client().expect("the CPU runtime"));
+pub(crate) static CLIENT: LazyLock<Client> = LazyLock::new(|| Device::Cpu.client().expect("the CPU runtime"));
 /// Contexts shorter than a series, and gates in the middle of what these weights say.
-static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
+pub(crate) static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     context_radius: 2,
     fuse_reach: 1,
     mask_gate: 0.494,
@@ -45,7 +45,7 @@ static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     cam_threshold: 0.5,
     ..MethodConfig::default()
 });
-static REFERENCES: LazyLock<[Reference<'static>; 2]> =
+pub(crate) static REFERENCES: LazyLock<[Reference<'static>; 2]> =
     LazyLock::new(|| MODELS.each_ref().map(|model| Reference::new(model, &CLIENT, &METHOD)));
 
 /// A published slice that is compared to the bit and printed in a line.
@@ -150,7 +150,7 @@ fn signs(steps: &[Step], key: &SeriesKey) -> BTreeSet<Sign> {
 }
 
 /// Sends a step. The last series cannot wait: it has a lane of its own.
-fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
+pub(crate) fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
     let forms = |index: usize| INSTANCES.get(index);
     let sent = match *step {
         Step::Arrive(index, form) => {

@@ -11,6 +11,7 @@
 mod batch_law;
 mod commands;
 mod conformance;
+mod cost;
 mod harness;
 mod laws;
 mod real_data;

@@ -66,8 +66,11 @@ impl<'scope> Classify<'scope> for Collection<'scope, (Reading, Plan)> {
         let logits = stage.shelf.clone();
         let windows = |(reading, plan): &(Reading, Plan)| {
             let method = reading.by.method;
-            let task =
-                |context: &Context| ClassifyTask { name: context.name, method, encodings: Arc::clone(&context.encodings) };
+            let task = |context: &Context| ClassifyTask {
+                name: context.name,
+                method,
+                encodings: Arc::clone(&context.encodings),
+            };
             plan.context.iter().map(task).collect()
         };
         plumbing::furnish(self, stage, windows).map(move |(reading, plan)| {

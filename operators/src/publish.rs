@@ -4,6 +4,7 @@
 //! Out: a [`Publication`] for each series, role and tick at which its facts changed, once no further change of that tick
 //! can come. Completeness is a status on it, never a gate before it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
@@ -18,9 +19,7 @@ use crate::dicom::{Header, Pixels};
 use crate::encode::Encoding;
 use crate::plumbing::{self, Collection, Task};
 use crate::reconcile::ReconcileTask;
-use crate::record::{
-    Change, Digest, Mask, Method, Methods, Plane, Reading, Role, SeriesKey, Sign, Slice, Tick, Use,
-};
+use crate::record::{Change, Digest, Mask, Method, Methods, Plane, Reading, Role, SeriesKey, Sign, Slice, Tick, Use};
 use crate::segment::SegmentTask;
 use crate::store::Shelf;
 
@@ -215,7 +214,6 @@ struct Current {
 }
 
 /// How often a slice is there, which is once when a tick is complete, and what was published of it.
-#[derive(Default)]
 struct Shown {
     count: isize,
     glimpse: Option<Glimpse>,
@@ -243,14 +241,17 @@ impl Series {
                     if diff > 0 {
                         current.method = Some(by.method);
                     }
-                    current.slices.entry(*seen).or_default().count += diff;
+                    match current.slices.entry(*seen) {
+                        Entry::Occupied(mut entry) => {
+                            entry.get_mut().count += diff;
+                            if entry.get().count == 0 {
+                                entry.remove();
+                            }
+                        }
+                        Entry::Vacant(entry) => drop(entry.insert(Shown { count: diff, glimpse: None })),
+                    }
                     touched.insert(by.role);
                 }
-            }
-        }
-        for role in &touched {
-            if let Some(current) = self.readings.get_mut(role) {
-                current.slices.retain(|_, shown| shown.count > 0);
             }
         }
         if signed {

@@ -85,14 +85,15 @@ pub fn plans(mut slices: Vec<Slice>, method: &Method) -> Vec<Plan> {
 }
 
 fn run_plans(slices: &[Slice], encodings: &[Digest], method: &Method) -> Vec<Plan> {
-    let contexts: Vec<(Range<usize>, Digest, Arc<[Digest]>)> = windows::windows(slices.len(), method.config.context_radius)
-        .into_iter()
-        .map(|window| {
-            let name = Digest::builder("window").digest(&method.model);
-            let name = encodings[window.clone()].iter().fold(name, |name, encoding| name.digest(encoding));
-            (window.clone(), name.finish(), encodings[window].into())
-        })
-        .collect();
+    let contexts: Vec<(Range<usize>, Digest, Arc<[Digest]>)> =
+        windows::windows(slices.len(), method.config.context_radius)
+            .into_iter()
+            .map(|window| {
+                let name = Digest::builder("window").digest(&method.model);
+                let name = encodings[window.clone()].iter().fold(name, |name, encoding| name.digest(encoding));
+                (window.clone(), name.finish(), encodings[window].into())
+            })
+            .collect();
     let reach = method.config.fuse_reach;
     let neighborhoods: Vec<Arc<Neighborhood>> = (0..slices.len())
         .map(|center| {

@@ -88,8 +88,10 @@ pub(super) fn measure(arguments: &BenchGraph, device: Device) -> anyhow::Result<
 impl Cost {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
-            "One late slice, by the slices of its series: blocks computed, and milliseconds until all is published".into(),
-            "slices  decode encode classify fuse refine reconcile segment   p10  median   p90  outside stages  ratio".into(),
+            "One late slice, by the slices of its series: blocks computed, and milliseconds until all is published"
+                .into(),
+            "slices  decode encode classify fuse refine reconcile segment   p10  median   p90  outside stages  ratio"
+                .into(),
         ];
         lines.extend(self.sizes.iter().map(|size| {
             let [decode, encode, classify, fuse, refine, reconcile, segment] =

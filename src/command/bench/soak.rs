@@ -54,17 +54,11 @@ struct Soak {
 pub(super) fn measure(arguments: &BenchGraph, device: Device) -> anyhow::Result<Soaks> {
     let studies = arguments.studies.unwrap_or(if arguments.quick { 400 } else { 10_000 });
     let released = soak(arguments, device, studies, true, Duration::MAX)?;
-    let kept = soak(arguments, device, studies, false, Duration::from_secs(if arguments.quick { 20 } else { 180 }))?;
+    let kept = soak(arguments, device, studies, false, Duration::from_secs(if arguments.quick { 20 } else { 120 }))?;
     Ok(Soaks { limit_mib: LIMIT >> 20, released, kept })
 }
 
-fn soak(
-    arguments: &BenchGraph,
-    device: Device,
-    studies: usize,
-    release: bool,
-    time: Duration,
-) -> anyhow::Result<Soak> {
+fn soak(arguments: &BenchGraph, device: Device, studies: usize, release: bool, time: Duration) -> anyhow::Result<Soak> {
     let folder = tempfile::tempdir()?;
     let store = Store::spilling(Limits { memory_bytes: LIMIT }, folder.path())?;
     let mut rig = Rig::start(device, store, arguments.seed, false)?;
@@ -80,7 +74,7 @@ fn soak(
             rig.engine.send(Change::Released { key: key(old)? })?;
         }
         come += 1;
-        if come % (studies / POINTS).max(1) == 0 {
+        if come.is_multiple_of((studies / POINTS).max(1)) {
             points.push((come, resident_mib()));
             tracing::info!("soak: {come} of {studies} studies, {:.0} MiB", resident_mib());
         }
@@ -88,11 +82,8 @@ fn soak(
     rig.engine.settle()?;
     let seconds = start.elapsed().as_secs_f64();
     let usage = rig.engine.stages().store.usage();
-    let second_half: Vec<(f64, f64)> = points
-        .iter()
-        .filter(|(at, _)| *at * 2 >= come)
-        .map(|(at, mib)| (float(*at), mib * 1024.0 * 1024.0))
-        .collect();
+    let second_half: Vec<(f64, f64)> =
+        points.iter().filter(|(at, _)| *at * 2 >= come).map(|(at, mib)| (float(*at), mib * 1024.0 * 1024.0)).collect();
     let mut soak = Soak {
         studies: come,
         studies_wanted: studies,

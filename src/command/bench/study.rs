@@ -71,7 +71,8 @@ fn plane(seed: u64) -> anyhow::Result<Plane> {
         i16::try_from(tissue + below(7)).context("HU")
     };
     let side = i64::from(SIDE);
-    let values = (0..side * side).map(|pixel| value(pixel / side, pixel % side)).collect::<anyhow::Result<Vec<i16>>>()?;
+    let values =
+        (0..side * side).map(|pixel| value(pixel / side, pixel % side)).collect::<anyhow::Result<Vec<i16>>>()?;
     let (rows, columns) = (usize::try_from(SIDE)?, usize::try_from(SIDE)?);
     Ok(Plane { rows, columns, values: StoredValues::Signed(values.into()), rescale: Rescale::IDENTITY })
 }

@@ -138,8 +138,10 @@ impl Lanes {
         ];
         for (name, lane) in [("stat", &self.stat), ("routine", &self.routine)] {
             let (own, flood) = (lane.milliseconds, lane.flood_milliseconds);
-            lines
-                .push(format!("{name:<12} {:>8.1} {:>8.1} {:>8.1}  {:>15.1}", own.median, own.p90, own.p99, flood.median));
+            lines.push(format!(
+                "{name:<12} {:>8.1} {:>8.1} {:>8.1}  {:>15.1}",
+                own.median, own.p90, own.p99, flood.median
+            ));
         }
         lines.push(format!("routine / stat, p50: {:.1}\n", self.ratio));
         lines.push("Batches while the series was stat".into());
