@@ -113,7 +113,8 @@ struct Installed {
 /// A running graph.
 pub struct Engine {
     lanes: BTreeMap<Urgency, Lane>,
-    stat: HashMap<SeriesKey, Urgency>,
+    /// The lane of each series that ever had an instance.
+    homes: HashMap<SeriesKey, Urgency>,
     uses: BTreeMap<Role, Use>,
     arrivals: Arrivals,
     stages: Stages,
@@ -156,8 +157,8 @@ impl Engine {
             let ended: Result<Vec<()>, String> = guards.join().into_iter().collect();
             ended.map(|_| ()).map_err(|reason| anyhow!("a worker failed: {reason}"))
         })?;
-        let (stat, uses) = (HashMap::new(), BTreeMap::new());
-        Ok((Self { lanes, stat, uses, arrivals, stages, fault, next: first, workers }, outputs))
+        let (homes, uses) = (HashMap::new(), BTreeMap::new());
+        Ok((Self { lanes, homes, uses, arrivals, stages, fault, next: first, workers }, outputs))
     }
 
     /// The stages that the graph runs on.
@@ -214,9 +215,7 @@ impl Engine {
     pub fn arrive_together(&mut self, instances: &[Instance], urgency: Urgency) -> anyhow::Result<Tick> {
         let mut changes = Vec::new();
         for instance in instances {
-            if urgency == Urgency::Stat {
-                self.stat.entry(instance.key.clone()).or_insert(urgency);
-            }
+            self.homes.entry(instance.key.clone()).or_insert(urgency.min(Urgency::Routine));
             for frame in &instance.frames {
                 // Held until the lane of the series and the background have taken the arrival in.
                 self.stages.pixels.hold(frame.slice.digest, 2, self.next);
@@ -239,12 +238,17 @@ impl Engine {
     fn change(&mut self, changes: Vec<Change>) -> anyhow::Result<Tick> {
         let mut lanes: BTreeMap<Urgency, Vec<(Input, isize)>> = BTreeMap::new();
         for change in changes {
-            let key = change.key();
-            let lane = key.and_then(|key| self.stat.get(key)).copied().unwrap_or(Urgency::Routine);
-            if key.is_some() {
-                lanes.entry(Urgency::Background).or_default().push((Input::Change(change.clone()), 1));
+            let home = change.key().map(|key| self.homes.get(key).copied());
+            let to: &[Urgency] = match home {
+                Some(Some(Urgency::Stat)) => &[Urgency::Stat, Urgency::Background],
+                Some(Some(Urgency::Routine | Urgency::Background)) => &[Urgency::Routine, Urgency::Background],
+                // What is said of a series before its first instance must be known wherever that comes to.
+                Some(None) => &Urgency::ALL,
+                None => &[Urgency::Routine],
+            };
+            for lane in to {
+                lanes.entry(*lane).or_default().push((Input::Change(change.clone()), 1));
             }
-            lanes.entry(lane).or_default().push((Input::Change(change), 1));
         }
         self.put(&lanes.into_iter().collect::<Vec<_>>())
     }
