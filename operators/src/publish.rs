@@ -247,6 +247,10 @@ impl Series {
                             if entry.get().count == 0 {
                                 entry.remove();
                             }
+                            if current.slices.is_empty() {
+                                // An emptied map keeps room for slices, and series that were let go are many.
+                                current.slices = BTreeMap::new();
+                            }
                         }
                         Entry::Vacant(entry) => drop(entry.insert(Shown { count: diff, glimpse: None })),
                     }
