@@ -57,6 +57,9 @@ pub enum Command {
     /// Look at a model
     #[command(subcommand)]
     Model(Model),
+    /// Measure what updates cost
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// Which model, and who watches.
@@ -254,6 +257,48 @@ pub enum Model {
         /// The folder or card of the model [default: the shipped one]
         path: Option<PathBuf>,
     },
+}
+
+/// `hemoflow bench`
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Cost of a change, growth, memory, urgency and shadows of the streaming graph, on tiny synthetic slices
+    Graph(BenchGraph),
+}
+
+/// `hemoflow bench graph`
+#[derive(Args, Debug)]
+pub struct BenchGraph {
+    /// Write `graph.json` here
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Measure less, in a minute or two
+    #[arg(long)]
+    pub quick: bool,
+    /// Studies that pass through in the soak [default: 10000, or 400 with --quick]
+    #[arg(long, value_name = "N")]
+    pub studies: Option<usize>,
+    /// Seed of models and slices
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub seed: u64,
+    /// Measure only these parts
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    pub only: Vec<Part>,
+}
+
+/// A part of `hemoflow bench graph`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// One late slice in series of 20 to 2,000.
+    Cost,
+    /// One update beside 10 to 10,000 studies.
+    Resident,
+    /// Studies pass through under a limit of memory.
+    Soak,
+    /// A series that cannot wait in a flood.
+    Urgency,
+    /// A second model beside the active one.
+    Shadow,
 }
 
 /// A number of bytes, with K, M or G for 1024, 1024^2 or 1024^3.

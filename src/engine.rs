@@ -114,7 +114,7 @@ struct Installed {
 /// A running graph. Dropped without [`Engine::finish`], it leaves what is under way and ends its workers all the same.
 pub struct Engine {
     lanes: BTreeMap<Urgency, Lane>,
-    /// The lane of each series that has had an arrival.
+    /// The lane of each series that ever had an instance.
     homes: HashMap<SeriesKey, Urgency>,
     uses: BTreeMap<Role, Use>,
     arrivals: Arrivals,
@@ -243,14 +243,15 @@ impl Engine {
     fn change(&mut self, changes: Vec<Change>) -> anyhow::Result<Tick> {
         let mut lanes: BTreeMap<Urgency, Vec<(Input, isize)>> = BTreeMap::new();
         for change in changes {
-            let told: &[Urgency] = match change.key().map(|key| self.homes.get(key)) {
-                None => &[Urgency::Routine],
+            let home = change.key().map(|key| self.homes.get(key).copied());
+            let to: &[Urgency] = match home {
                 Some(Some(Urgency::Stat)) => &[Urgency::Stat, Urgency::Background],
                 Some(Some(Urgency::Routine | Urgency::Background)) => &[Urgency::Routine, Urgency::Background],
-                // What is said of a series before its first instance must be known wherever that leads.
+                // What is said of a series before its first instance must be known wherever that comes to.
                 Some(None) => &Urgency::ALL,
+                None => &[Urgency::Routine],
             };
-            for lane in told {
+            for lane in to {
                 lanes.entry(*lane).or_default().push((Input::Change(change.clone()), 1));
             }
         }

@@ -366,8 +366,8 @@ fn a_node_whose_executor_fails_says_so_and_ends_all_the_same() {
         trial.node.settle().map_or_else(said, |()| panic!("there are no pixels"));
         let payload = payload(3, Form::Plain).map(|bytes| Payload { input: Path::new("received.dcm"), bytes });
         let refused = trial.node.arrive(&INSTANCES[3][&Form::Plain], payload, false);
-        said(refused.err().expect("nothing is acknowledged any more"));
-        said(trial.node.finish().err().expect("it has failed"));
+        said(refused.expect_err("nothing is acknowledged any more"));
+        said(trial.node.finish().expect_err("it has failed"));
     }
 }
 

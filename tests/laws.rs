@@ -18,7 +18,7 @@ use hemoflow::operators::dicom::Instance;
 use hemoflow::operators::event::{Metrics, Telemetry};
 use hemoflow::operators::model::Model;
 use hemoflow::operators::publish::{Publication, PublishedSlice};
-use hemoflow::operators::record::{Change, Digest, MethodConfig, Rejection, Role, SeriesKey, Sign, Slice};
+use hemoflow::operators::record::{Change, Digest, MethodConfig, Rejection, Role, SeriesKey, Sign, Slice, Tick};
 use hemoflow::operators::store::Store;
 use hemoflow::operators::train::TrainConfig;
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn model(seed: u64) -> Model {
 
 pub(crate) static CLIENT: LazyLock<Client> = LazyLock::new(|| Device::Cpu.client().expect("the CPU runtime"));
 /// Contexts shorter than a series, and gates in the middle of what these weights say.
-static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
+pub(crate) static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     context_radius: 2,
     fuse_reach: 1,
     mask_gate: 0.494,
@@ -46,7 +46,7 @@ static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     cam_threshold: 0.5,
     ..MethodConfig::default()
 });
-static REFERENCES: LazyLock<[Reference<'static>; 2]> =
+pub(crate) static REFERENCES: LazyLock<[Reference<'static>; 2]> =
     LazyLock::new(|| MODELS.each_ref().map(|model| Reference::new(model, &CLIENT, &METHOD)));
 
 /// A published slice that is compared to the bit and printed in a line.
@@ -97,7 +97,7 @@ impl Law for Hemorrhage {
             Engine::start(stages.clone(), setting.workers, telemetry, fault, 0).expect("an engine");
         engine.activate(methods[0]).expect("a graph that runs");
         for (step, sent) in steps.iter().zip(1..) {
-            send(&mut engine, step, methods);
+            send(&mut engine, step, methods).expect("a graph that runs");
             if setting.settle_every.is_some_and(|every| sent % every == 0) {
                 engine.settle().expect("a graph that runs");
             }
@@ -173,9 +173,9 @@ fn signs(steps: &[Step], key: &SeriesKey) -> BTreeSet<Sign> {
 }
 
 /// Sends a step. The last series cannot wait: it has a lane of its own.
-fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
+pub(crate) fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) -> anyhow::Result<Tick> {
     let forms = |index: usize| INSTANCES.get(index);
-    let sent = match *step {
+    match *step {
         Step::Arrive(index, form) => {
             let instance = forms(index).map_or(&*STRANGER, |forms| &forms[&form]);
             let urgency = if instance.key == SERIES[2] { Urgency::Stat } else { Urgency::Routine };
@@ -190,8 +190,7 @@ fn send(engine: &mut Engine, step: &Step, methods: [Digest; 2]) {
         Step::Use(model) => engine.activate(methods[model]),
         Step::Shadow(model) => engine.shadow(model.map(|model| methods[model])),
         Step::Refuse(index) => engine.send(Change::Refused(refusal(index))),
-    };
-    sent.expect("a graph that runs");
+    }
 }
 
 pub(crate) fn line(rejection: &Rejection) -> String {

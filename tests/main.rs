@@ -11,6 +11,7 @@
 mod batch_law;
 mod commands;
 mod conformance;
+mod cost;
 mod durable;
 mod harness;
 mod laws;

@@ -102,6 +102,5 @@ pub fn publish<'scope>(
     stages: &Stages,
 ) -> StreamVec<'scope, Tick, Publication> {
     let said = changes.flat_map(Fact::of);
-    let seen = calls.map(|(reading, call)| (reading.series, Fact::Slice(reading.by, Box::new(call))));
-    seen.concat(said).publish(stages.methods().clone(), stages.shelves())
+    calls.flat_map(Fact::seen).concat(said).publish(stages.methods().clone(), stages.shelves())
 }

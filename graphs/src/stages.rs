@@ -127,11 +127,15 @@ pub enum StageError {
     },
 }
 
+/// Called with the name of a stage on the thread that is about to run a batch of it; the batch runs when it returns.
+type Gate = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// Opens desks under one store, limits and telemetry.
 struct Opener {
     store: Store,
     limits: Limits,
     telemetry: Telemetry,
+    gate: Gate,
 }
 
 impl Opener {
@@ -151,7 +155,9 @@ impl Opener {
                 telemetry.emit(StageRan { stage: name, duration: ran.duration, waited: ran.waited });
             }
         };
+        let gate = Arc::clone(&self.gate);
         let run = move |tasks| {
+            gate(name);
             let blocks = run(tasks).map_err(|error| chain(&error))?;
             Ok::<Vec<Arc<A>>, String>(blocks.into_iter().map(Arc::new).collect())
         };
@@ -211,7 +217,23 @@ impl Setup {
     ///
     /// Returns [`StageError`] if the device cannot be used.
     pub fn new(compute: Compute, store: Store, telemetry: Telemetry) -> Result<Self, StageError> {
-        let opener = Opener { store, limits: compute.limits, telemetry };
+        Self::gated(compute, store, telemetry, |_| {})
+    }
+
+    /// The same for executors that do not have their device to themselves: `gate` is called with the name of a stage on the
+    /// thread that is about to run a batch of it, and the batch runs when it returns. Whatever waits meanwhile waits
+    /// in the queues, and when they are full at the inputs.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StageError`] if the device cannot be used.
+    pub fn gated(
+        compute: Compute,
+        store: Store,
+        telemetry: Telemetry,
+        gate: impl Fn(&'static str) + Send + Sync + 'static,
+    ) -> Result<Self, StageError> {
+        let opener = Opener { store, limits: compute.limits, telemetry, gate: Arc::new(gate) };
         let (mut device, mut host) = (Builder::new("device"), Builder::new("host"));
         let stages = Stages::open(&compute.device.client()?, &opener, &mut device, &mut host);
         Ok(Self { stages, opener, device, host, host_threads: compute.host_threads })
@@ -398,7 +420,8 @@ impl Stages {
     pub fn outline() -> Result<Self, StageError> {
         let telemetry = Telemetry::new(Metrics::register(&Registry::new())?);
         let store = Store::unbounded();
-        let opener = Opener { store: store.clone(), limits: Compute::on(Device::Cpu).limits, telemetry };
+        let opener =
+            Opener { store: store.clone(), limits: Compute::on(Device::Cpu).limits, telemetry, gate: Arc::new(|_| {}) };
         let nobody = &mut Builder::new("nobody");
         fn unused<Q, A>(_: Vec<Q>) -> Result<Vec<A>, StageError> {
             Err(StageError::Outline)

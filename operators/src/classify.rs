@@ -4,6 +4,8 @@
 //! are on the shelf; a [`Call`] says whether the slice passes the gate of the masks. The logit of a slice is the mean
 //! over all windows that contain it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::encode::sigmoid;
@@ -21,14 +23,17 @@ pub struct Call {
     pub positive: bool,
 }
 
-/// The probability of a plan's slice: the sigmoid of the mean of its logits, summed from the lowest window. `None` if a
-/// window is not on the shelf.
+/// The probability of a slice: the sigmoid of the mean of its logits, summed from the lowest window. `windows` name the
+/// logits and say which of them is the slice's. `None` if a window is not on the shelf.
 #[must_use]
-pub fn probability(plan: &Plan, logits: &Shelf<Vec<f32>>) -> Option<f32> {
+pub fn probability<'a>(
+    windows: impl IntoIterator<Item = (&'a Digest, usize)>,
+    logits: &Shelf<Vec<f32>>,
+) -> Option<f32> {
     let mut sum = 0.0;
     let mut count = 0.0;
-    for context in &plan.context {
-        sum += logits.get(&context.name)?.get(context.position)?;
+    for (name, position) in windows {
+        sum += logits.get(name)?.get(position)?;
         count += 1.0;
     }
     (count > 0.0).then(|| sigmoid(sum / count))
@@ -41,7 +46,7 @@ pub struct ClassifyTask {
     /// The method whose model classifies.
     pub method: Digest,
     /// Names of the encodings, in z order.
-    pub encodings: Vec<Digest>,
+    pub encodings: Arc<[Digest]>,
 }
 
 impl Task for ClassifyTask {
@@ -61,13 +66,17 @@ impl<'scope> Classify<'scope> for Collection<'scope, (Reading, Plan)> {
         let logits = stage.shelf.clone();
         let windows = |(reading, plan): &(Reading, Plan)| {
             let method = reading.by.method;
-            let task =
-                |context: &Context| ClassifyTask { name: context.name, method, encodings: context.encodings.clone() };
+            let task = |context: &Context| ClassifyTask {
+                name: context.name,
+                method,
+                encodings: Arc::clone(&context.encodings),
+            };
             plan.context.iter().map(task).collect()
         };
         plumbing::furnish(self, stage, windows).map(move |(reading, plan)| {
             let gate = methods.get(&reading.by.method).map_or(f32::INFINITY, |method| method.config.mask_gate);
-            let positive = probability(&plan, &logits).is_some_and(|probability| probability >= gate);
+            let windows = plan.context.iter().map(|context| (&context.name, context.position));
+            let positive = probability(windows, &logits).is_some_and(|probability| probability >= gate);
             (reading, Call { plan, positive })
         })
     }

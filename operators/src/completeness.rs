@@ -132,10 +132,10 @@ pub fn judge(slices: &[Slice], signs: impl Iterator<Item = Sign>, max_gap_mm: f6
         Sign::AssociationEnded | Sign::Quiet | Sign::Requested | Sign::Coverage { .. } => None,
     });
     let completeness = completeness(slices, announced.max(), max_gap_mm);
-    let instances = slices.iter().map(|slice| &slice.instance).collect::<BTreeSet<_>>().len();
+    let instances = || slices.iter().map(|slice| &slice.instance).collect::<BTreeSet<_>>().len();
     let complete = |sign: &Sign| match sign {
         Sign::AssociationEnded | Sign::Quiet | Sign::Requested => true,
-        Sign::Expected { .. } => completeness.expected.is_some_and(|expected| instances >= expected),
+        Sign::Expected { .. } => completeness.expected.is_some_and(|expected| instances() >= expected),
         Sign::Coverage { um } => completeness.gaps.is_empty() && completeness.coverage_mm * 1e3 >= length(*um),
     };
     let status = match (slices.is_empty(), signs.iter().any(complete)) {

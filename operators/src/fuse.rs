@@ -61,7 +61,7 @@ fn place(slice: &Slice, target: &Slice, encoding: &Encoding, map: [usize; 2], co
 
 /// Fuse the maps of a neighborhood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FuseTask(pub Neighborhood);
+pub struct FuseTask(pub Arc<Neighborhood>);
 
 impl Task for FuseTask {
     fn name(&self) -> Digest {

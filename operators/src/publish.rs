@@ -4,8 +4,9 @@
 //! Out: a [`Publication`] for each series, role and tick at which its facts changed, once no further change of that tick
 //! can come. Completeness is a status on it, never a gate before it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use differential_dataflow::Hashable;
 use serde::{Deserialize, Serialize};
@@ -18,22 +19,56 @@ use crate::dicom::{Header, Pixels};
 use crate::encode::Encoding;
 use crate::plumbing::{self, Collection, Task};
 use crate::reconcile::ReconcileTask;
-use crate::record::{Change, Digest, Mask, Method, Methods, Plane, Role, SeriesKey, Sign, Slice, Tick, Use};
+use crate::record::{Change, Digest, Mask, Method, Methods, Plane, Reading, Role, SeriesKey, Sign, Slice, Tick, Use};
 use crate::segment::SegmentTask;
 use crate::store::Shelf;
 
 /// What is known of a series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Fact {
-    /// A method's decision on a slice that is present.
-    Slice(Use, Box<Call>),
+    /// A slice that is present, as a method sees it.
+    Slice(Use, Box<Seen>),
     /// Something says that all instances were sent.
     Sign(Sign),
     /// The series is let go: what goes at this tick was not withdrawn.
     Released,
 }
 
+/// A slice that is present, with the names of the blocks that its result is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Seen {
+    slice: Slice,
+    /// Names of the windows that contain it, and its place in each.
+    windows: Vec<(Digest, usize)>,
+    encoding: Digest,
+    /// Names of its pseudo-mask and of the segmenter's mask, if it passes the gate.
+    masks: Option<[Digest; 2]>,
+}
+
+impl Seen {
+    /// What is seen of the slice of a call. `None` for a slice without a neighborhood, which no plan has.
+    #[must_use]
+    pub fn of(call: &Call, method: Digest) -> Option<Self> {
+        let [_, own, _] = &call.plan.neighborhoods;
+        let encoding = *own.as_ref()?.encoding()?;
+        let masks = ReconcileTask::of(call).zip(SegmentTask::of(call, method));
+        Some(Self {
+            slice: call.plan.slice.clone(),
+            windows: call.plan.context.iter().map(|context| (context.name, context.position)).collect(),
+            encoding,
+            masks: masks.map(|(reconcile, segment)| [reconcile.name(), segment.name()]),
+        })
+    }
+}
+
 impl Fact {
+    /// The fact that a reading's decision on a slice is.
+    #[must_use]
+    pub fn seen((reading, call): (Reading, Call)) -> Option<(SeriesKey, Self)> {
+        let seen = Seen::of(&call, reading.by.method)?;
+        Some((reading.series, Self::Slice(reading.by, Box::new(seen))))
+    }
+
     /// The fact that a change states by itself.
     #[must_use]
     pub fn of(change: Change) -> Option<(SeriesKey, Self)> {
@@ -103,20 +138,62 @@ pub struct Shelves {
 }
 
 impl Shelves {
-    fn slice(&self, call: &Call, method: &Digest) -> Option<PublishedSlice> {
-        let slice = call.plan.slice.clone();
-        let [_, own, _] = &call.plan.neighborhoods;
-        let encoding = self.encodings.get(own.as_ref()?.encoding()?)?;
-        let pseudo_mask = ReconcileTask::of(call).and_then(|task| self.pseudo_masks.get(&task.name()));
-        let mask = SegmentTask::of(call, *method).and_then(|task| self.masks.get(&task.name()));
+    fn slice(&self, seen: &Seen) -> Option<PublishedSlice> {
+        let windows = seen.windows.iter().map(|(name, position)| (name, *position));
+        let [pseudo_mask, mask] = match &seen.masks {
+            Some([pseudo_mask, mask]) => [self.pseudo_masks.get(pseudo_mask), self.masks.get(mask)],
+            None => [None, None],
+        };
         Some(PublishedSlice {
-            probability: classify::probability(&call.plan, &self.logits)?,
-            single_probability: encoding.probability,
-            plane: self.planes.get(&slice.digest)?.as_ref().as_ref().ok().cloned()?,
-            header: self.pixels.get(&slice.digest)?.header.clone(),
+            probability: classify::probability(windows, &self.logits)?,
+            single_probability: self.encodings.get(&seen.encoding)?.probability,
+            plane: self.planes.get(&seen.slice.digest)?.as_ref().as_ref().ok().cloned()?,
+            header: self.pixels.get(&seen.slice.digest)?.header.clone(),
             pseudo_mask,
             mask,
-            slice,
+            slice: seen.slice.clone(),
+        })
+    }
+}
+
+/// A published slice without what it is large by, which is still there while the store or somebody else has it in memory.
+/// So a series that is published again asks its shelves only for what they had to let go of.
+struct Glimpse {
+    probability: f32,
+    single_probability: f32,
+    plane: Weak<Plane>,
+    header: Option<Weak<Header>>,
+    pseudo_mask: Option<Weak<Mask>>,
+    mask: Option<Weak<Mask>>,
+}
+
+/// `None` if something was there and has gone; `Some(None)` if there was nothing.
+#[allow(clippy::option_option, reason = "there was nothing, or it has gone")]
+fn again<V>(weak: Option<&Weak<V>>) -> Option<Option<Arc<V>>> {
+    weak.map_or(Some(None), |weak| weak.upgrade().map(Some))
+}
+
+impl Glimpse {
+    fn of(slice: &PublishedSlice) -> Self {
+        Self {
+            probability: slice.probability,
+            single_probability: slice.single_probability,
+            plane: Arc::downgrade(&slice.plane),
+            header: slice.header.as_ref().map(Arc::downgrade),
+            pseudo_mask: slice.pseudo_mask.as_ref().map(Arc::downgrade),
+            mask: slice.mask.as_ref().map(Arc::downgrade),
+        }
+    }
+
+    fn slice(&self, slice: &Slice) -> Option<PublishedSlice> {
+        Some(PublishedSlice {
+            slice: slice.clone(),
+            probability: self.probability,
+            single_probability: self.single_probability,
+            plane: self.plane.upgrade()?,
+            header: again(self.header.as_ref())?,
+            pseudo_mask: again(self.pseudo_mask.as_ref())?,
+            mask: again(self.mask.as_ref())?,
         })
     }
 }
@@ -128,12 +205,18 @@ struct Series {
     readings: BTreeMap<Role, Current>,
 }
 
-/// The calls of one reading, and how many results they have made.
+/// The slices of one reading, in z order, and how many results they have made.
 #[derive(Default)]
 struct Current {
     version: u64,
     method: Option<Digest>,
-    calls: BTreeMap<Call, isize>,
+    slices: BTreeMap<Seen, Shown>,
+}
+
+/// How often a slice is there, which is once when a tick is complete, and what was published of it.
+struct Shown {
+    count: isize,
+    glimpse: Option<Glimpse>,
 }
 
 impl Series {
@@ -153,26 +236,35 @@ impl Series {
                     *count += diff;
                 }
                 Fact::Released => released |= diff > 0,
-                Fact::Slice(by, call) => {
+                Fact::Slice(by, seen) => {
                     let current = self.readings.entry(by.role).or_default();
                     if diff > 0 {
                         current.method = Some(by.method);
                     }
-                    *current.calls.entry(*call).or_default() += diff;
+                    match current.slices.entry(*seen) {
+                        Entry::Occupied(mut entry) => {
+                            entry.get_mut().count += diff;
+                            if entry.get().count == 0 {
+                                entry.remove();
+                            }
+                            if current.slices.is_empty() {
+                                // An emptied map keeps room for slices, and series that were let go are many.
+                                current.slices = BTreeMap::new();
+                            }
+                        }
+                        Entry::Vacant(entry) => drop(entry.insert(Shown { count: diff, glimpse: None })),
+                    }
                     touched.insert(by.role);
                 }
             }
         }
-        for current in self.readings.values_mut() {
-            current.calls.retain(|_, count| *count > 0);
-        }
         if signed {
             // A sign says nothing of a series that has no slice.
             touched
-                .extend(self.readings.iter().filter(|(_, current)| !current.calls.is_empty()).map(|(role, _)| *role));
+                .extend(self.readings.iter().filter(|(_, current)| !current.slices.is_empty()).map(|(role, _)| *role));
         }
         // What a released series forgets was not withdrawn.
-        touched.retain(|role| self.readings.get(role).is_some_and(|current| !(released && current.calls.is_empty())));
+        touched.retain(|role| self.readings.get(role).is_some_and(|current| !(released && current.slices.is_empty())));
         touched
     }
 
@@ -186,17 +278,19 @@ impl Series {
         shelves: &Shelves,
     ) -> Option<Publication> {
         let current =
-            self.readings.get_mut(&role).filter(|current| current.version > 0 || !current.calls.is_empty())?;
+            self.readings.get_mut(&role).filter(|current| current.version > 0 || !current.slices.is_empty())?;
         let method = methods.get(&current.method?)?;
         current.version += 1;
-        let mut slices: Vec<PublishedSlice> =
-            current.calls.keys().filter_map(|call| shelves.slice(call, &method.digest)).collect();
-        slices.sort_by(|a, b| a.slice.cmp(&b.slice));
-        debug_assert_eq!(
-            slices.iter().map(|slice| &slice.slice).collect::<BTreeSet<_>>().len(),
-            current.calls.len(),
-            "every block that a published call names is on its shelf"
-        );
+        let published = |(seen, shown): (&Seen, &mut Shown)| {
+            if let Some(slice) = shown.glimpse.as_ref().and_then(|glimpse| glimpse.slice(&seen.slice)) {
+                return Some(slice);
+            }
+            let slice = shelves.slice(seen)?;
+            shown.glimpse = Some(Glimpse::of(&slice));
+            Some(slice)
+        };
+        let slices: Vec<PublishedSlice> = current.slices.iter_mut().filter_map(published).collect();
+        debug_assert_eq!(slices.len(), current.slices.len(), "every block that a seen slice names is on its shelf");
         let places: Vec<Slice> = slices.iter().map(|published| published.slice.clone()).collect();
         let signs = self.signs.iter().filter(|(_, count)| **count > 0).map(|(sign, _)| *sign);
         let (completeness, status) = completeness::judge(&places, signs, method.config.max_gap_mm);

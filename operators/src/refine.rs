@@ -20,6 +20,8 @@ mod plausible;
 #[cfg(test)]
 pub(crate) mod scene;
 
+use std::sync::Arc;
+
 use kernels::units::{Rescale, Stored};
 use kernels::{Client, KernelError, cam, histogram};
 use serde::{Deserialize, Serialize};
@@ -146,7 +148,7 @@ pub fn refine(
 
 /// Refine the fused map of a neighborhood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefineTask(pub Neighborhood);
+pub struct RefineTask(pub Arc<Neighborhood>);
 
 impl Task for RefineTask {
     fn name(&self) -> Digest {
@@ -171,8 +173,6 @@ impl<'scope> Refine<'scope> for Collection<'scope, (Reading, Call)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kernels::Device;
 
     use super::scene::{Bleed, Drawing, dice};

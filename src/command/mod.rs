@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod bench;
 mod demo;
 mod evaluate;
 mod explain;
@@ -53,5 +54,6 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
         Command::Explain(explain) => explain::explain(&explain, device, console),
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),
+        Command::Bench(bench) => bench::bench(&bench, device, console),
     }
 }

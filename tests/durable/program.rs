@@ -231,7 +231,7 @@ fn views_list_what_a_shadow_calls_otherwise_and_how_labels_agree() {
     // Who has not been trained says the same of all.
     let shadow = entries(Path::new(&at("data"))).into_iter().rev().find_map(|entry| match entry.event {
         Event::Published(published) if published.role == Role::Shadow => Some(published.probability >= 0.5),
-        _ => None,
+        Event::Published(_) | Event::Changed { .. } | Event::Used { .. } => None,
     });
     let flips = summary.iter().filter(|result| called(&result["probability"]) != shadow.expect("a shadow")).count();
     assert_eq!(views["flips"].as_array().expect("flips").len(), flips, "{views:#}");
