@@ -154,8 +154,10 @@ impl Node {
             (None, None) => Store::unbounded(),
         };
         let fault = Fault::default();
+        // Declared before the stages, and so dropped behind them if the start fails: until then somebody can still ask.
+        let mut executors = Executors(None);
         let stages = Stages::start(settings.compute, store, telemetry.clone(), fault.clone())?;
-        let executors = Executors(Some(stages.clone()));
+        executors.0 = Some(stages.clone());
         let salt = data.as_ref().map_or_else(|| Ok(Salt::new(&random()?)), DataFolder::salt)?;
         let views = Views::start(salt, model.card().gate, settings.truths.iter().cloned())?;
         let collector = Collector { telemetry: telemetry.clone(), journal: journal.clone(), views };
