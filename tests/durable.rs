@@ -464,10 +464,10 @@ fn the_log_names_each_result_by_its_bytes() {
 #[test]
 fn a_start_that_cannot_keep_its_model_names_the_folder_and_ends() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("models"), b"no folder").expect("written");
+    fs::write(folder.path().join("models"), b"no folder").expect("written");
     let Err(error) = Trial::start(folder.path(), 0, 1) else { panic!("a model was kept in a file") };
     assert!(format!("{error:#}").contains("models"), "{error:#}");
-    std::fs::remove_file(folder.path().join("models")).expect("removed");
+    fs::remove_file(folder.path().join("models")).expect("removed");
     let trial = Trial::start(folder.path(), 0, 1).expect("the folder is free again");
     trial.node.finish().expect("a clean end");
 }
