@@ -12,6 +12,7 @@
 pub mod batch;
 pub mod hemorrhage;
 mod readers;
+mod setup;
 pub mod stages;
 pub mod topology;
 pub mod views;

@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kernels::executor::{Builder, Fault, Limits, Ran, Urgency};
+use kernels::executor::{Builder, Fault, Limits, Urgency};
 use kernels::{Client, Device, DeviceError};
 use operators::classify::ClassifyTask;
 use operators::decode::{DecodeTask, Decoded, decode};
 use operators::dicom::{Instance, Pixels};
 use operators::encode::{EncodeError, EncodeTask, Encoding, encode};
-use operators::event::{Metrics, StageRan, Telemetry};
+use operators::event::{Metrics, Telemetry};
 use operators::fuse::{FuseTask, FusedMap, fuse};
 use operators::model::{Model, ModelError};
-use operators::plumbing::{Stage, Task};
+use operators::plumbing::Stage;
 use operators::publish::Shelves;
 use operators::reconcile::ReconcileTask;
 use operators::record::{Change, Digest, Mask, Method, MethodConfig, Methods, Plane, Tick};
@@ -29,6 +29,9 @@ use prometheus::Registry;
 use timely::worker::Worker;
 
 use crate::readers::Readers;
+use crate::setup::Opener;
+
+pub use crate::setup::Setup;
 
 /// Everything that a graph needs beside its inputs. One for all workers of a process.
 #[derive(Clone)]
@@ -37,8 +40,8 @@ pub struct Stages {
     pub store: Store,
     /// What was received, until it is taken back.
     pub pixels: Shelf<Pixels>,
-    fault: Fault,
-    readers: Readers,
+    pub(crate) fault: Fault,
+    pub(crate) readers: Readers,
     /// Pixels to planes.
     pub decode: Stage<DecodeTask, Decoded>,
     /// Planes to features, activation maps and single-slice probabilities.
@@ -53,7 +56,7 @@ pub struct Stages {
     pub reconcile: Stage<ReconcileTask, Mask>,
     /// Planes to the segmenter's masks.
     pub segment: Stage<SegmentTask, Mask>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    pub(crate) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// What work runs on, and how it queues.
@@ -127,61 +130,6 @@ pub enum StageError {
     },
 }
 
-/// Called with the name of a stage on the thread that is about to run a batch of it; the batch runs when it returns.
-type Gate = Arc<dyn Fn(&'static str) + Send + Sync>;
-
-/// Opens desks under one store, limits and telemetry.
-struct Opener {
-    store: Store,
-    limits: Limits,
-    telemetry: Telemetry,
-    gate: Gate,
-}
-
-impl Opener {
-    fn stage<Q, A>(
-        &self,
-        executor: &mut Builder,
-        name: &'static str,
-        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
-    ) -> Stage<Q, A>
-    where
-        Q: Send + 'static,
-        A: Block,
-    {
-        let ran = {
-            let telemetry = self.telemetry.clone();
-            move |ran: Ran<'_>| {
-                telemetry.emit(StageRan { stage: name, duration: ran.duration, waited: ran.waited });
-            }
-        };
-        let gate = Arc::clone(&self.gate);
-        let run = move |tasks| {
-            gate(name);
-            let blocks = run(tasks).map_err(|error| chain(&error))?;
-            Ok::<Vec<Arc<A>>, String>(blocks.into_iter().map(Arc::new).collect())
-        };
-        Stage {
-            name,
-            desk: executor.desk(name, self.limits, run, ran),
-            urgency: Urgency::Routine,
-            shelf: self.store.named_shelf(name),
-            telemetry: self.telemetry.clone(),
-        }
-    }
-}
-
-/// An error with its sources, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line = format!("{line}: {error}");
-        source = error.source();
-    }
-    line
-}
-
 /// The block that a task needs, from the shelf where an earlier stage has put it.
 ///
 /// # Errors
@@ -197,85 +145,6 @@ fn plane(shelf: &Shelf<Decoded>, name: &Digest) -> Result<Arc<Plane>, StageError
     decoded.as_ref().as_ref().map(Arc::clone).map_err(|_| StageError::Missing { kind: "plane", name: *name })
 }
 
-/// Stages whose executors have not started: other stages can be opened beside them.
-///
-/// # Examples
-///
-/// `graphs/examples/own_operator` opens one, and `docs/adding-an-operator.md` walks through it.
-pub struct Setup {
-    stages: Stages,
-    opener: Opener,
-    device: Builder,
-    host: Builder,
-    host_threads: NonZeroUsize,
-}
-
-impl Setup {
-    /// The stages of the graphs, on compute that does not work yet.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`StageError`] if the device cannot be used.
-    pub fn new(compute: Compute, store: Store, telemetry: Telemetry) -> Result<Self, StageError> {
-        Self::gated(compute, store, telemetry, |_| {})
-    }
-
-    /// The same for executors that do not have their device to themselves: `gate` is called with the name of a stage on the
-    /// thread that is about to run a batch of it, and the batch runs when it returns. Whatever waits meanwhile waits
-    /// in the queues, and when they are full at the inputs.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`StageError`] if the device cannot be used.
-    pub fn gated(
-        compute: Compute,
-        store: Store,
-        telemetry: Telemetry,
-        gate: impl Fn(&'static str) + Send + Sync + 'static,
-    ) -> Result<Self, StageError> {
-        let opener = Opener { store, limits: compute.limits, telemetry, gate: Arc::new(gate) };
-        let (mut device, mut host) = (Builder::new("device"), Builder::new("host"));
-        let stages = Stages::open(&compute.device.client()?, &opener, &mut device, &mut host);
-        Ok(Self { stages, opener, device, host, host_threads: compute.host_threads })
-    }
-
-    /// The stages, to install graphs with and to find shelves on.
-    #[must_use]
-    pub fn stages(&self) -> &Stages {
-        &self.stages
-    }
-
-    /// Opens a stage on the executor of networks and kernels. `name` names the operator, the shelf and the metrics; `run`
-    /// gives one block for each task, in order, and its error stops all work.
-    pub fn on_device<Q: Task, A: Block>(
-        &mut self,
-        name: &'static str,
-        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
-    ) -> Stage<Q, A> {
-        self.opener.stage(&mut self.device, name, run)
-    }
-
-    /// Opens a stage on the executor of the host, as [`Setup::on_device`] does. Several threads may `run` at once.
-    pub fn on_host<Q: Task, A: Block>(
-        &mut self,
-        name: &'static str,
-        run: impl Fn(Vec<Q>) -> Result<Vec<A>, StageError> + Send + Sync + 'static,
-    ) -> Stage<Q, A> {
-        self.opener.stage(&mut self.host, name, run)
-    }
-
-    /// Starts the executors. What fails later is reported to `fault`.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`StageError`] if a thread cannot be started.
-    pub fn start(self, fault: Fault) -> Result<Stages, StageError> {
-        let mut threads = self.device.start(NonZeroUsize::MIN, fault.clone())?;
-        threads.extend(self.host.start(self.host_threads, fault.clone())?);
-        Ok(Stages { fault, threads: Arc::new(Mutex::new(threads)), ..self.stages })
-    }
-}
-
 impl Stages {
     /// Starts the executors. What fails later is reported to `fault`.
     ///
@@ -286,7 +155,7 @@ impl Stages {
         Setup::new(compute, store, telemetry)?.start(fault)
     }
 
-    fn open(client: &Client, opener: &Opener, device: &mut Builder, host: &mut Builder) -> Self {
+    pub(crate) fn open(client: &Client, opener: &Opener, device: &mut Builder, host: &mut Builder) -> Self {
         let (store, readers, fault) = (opener.store.clone(), Readers::default(), Fault::default());
         let pixels: Shelf<Pixels> = store.named_shelf("Receive");
         let decode = opener.stage(host, "Decode", {
