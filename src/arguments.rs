@@ -62,6 +62,17 @@ pub enum Command {
     Bench(Bench),
 }
 
+/// What is not forgotten, and what leaves memory for it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Keep {
+    /// Keep here what was received, computed and published, and go on from it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Series in memory at most; those that changed longest ago come back from the data folder when they change again
+    #[arg(long, value_name = "N", requires = "data")]
+    pub series: Option<usize>,
+}
+
 /// Which model, and who watches.
 #[derive(Args, Clone, Debug)]
 pub struct Inference {
@@ -111,9 +122,9 @@ pub struct Run {
     /// Write masks as NIfTI too
     #[arg(long)]
     pub nifti: bool,
-    /// Keep here what was received, computed and published, and go on from it
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What is not forgotten.
+    #[command(flatten)]
+    pub keep: Keep,
     /// Slice labels in the RSNA 2019 form: `views.json` tells how the results agree with them
     #[arg(long, value_name = "CSV")]
     pub labels: Option<PathBuf>,

@@ -4,7 +4,7 @@
 //! wait therefore have a dataflow of their own, and so do models that only stand beside the active one: three lanes, each
 //! the same graph with its own frontier, over one store and one set of executors, which take the most urgent work first.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -69,6 +69,16 @@ impl Arrivals {
     }
 }
 
+/// Ticks at which series go or come back whole: what is refused of them then was refused before, and stays so.
+#[derive(Clone, Default)]
+struct Mute(Arc<Mutex<BTreeSet<Tick>>>);
+
+impl Mute {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Tick>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The ticks that are behind a lane.
 #[derive(Clone, Default)]
 struct Progress(Arc<(Mutex<Tick>, Condvar)>);
@@ -114,10 +124,11 @@ struct Installed {
 /// A running graph. Dropped without [`Engine::finish`], it leaves what is under way and ends its workers all the same.
 pub struct Engine {
     lanes: BTreeMap<Urgency, Lane>,
-    /// The lane of each series that ever had an instance.
-    homes: HashMap<SeriesKey, Urgency>,
+    /// The lane of each series that ever had an instance, by the digest of its key.
+    homes: HashMap<Digest, Urgency>,
     uses: BTreeMap<Role, Use>,
     arrivals: Arrivals,
+    mute: Mute,
     stages: Stages,
     fault: Fault,
     next: Tick,
@@ -141,7 +152,7 @@ impl Engine {
         first: Tick,
     ) -> anyhow::Result<(Self, Receiver<Output>)> {
         let (output, outputs) = crossbeam_channel::unbounded();
-        let arrivals = Arrivals::default();
+        let (arrivals, mute) = (Arrivals::default(), Mute::default());
         let (mut lanes, mut installed) = (BTreeMap::new(), Vec::new());
         for urgency in Urgency::ALL {
             let (sender, records) = crossbeam_channel::unbounded();
@@ -152,8 +163,9 @@ impl Engine {
         }
         let left = Arc::<AtomicBool>::default();
         let run = {
-            let (arrivals, left) = (arrivals.clone(), Arc::clone(&left));
-            move |worker: &mut Worker| run(worker, &installed, &output, &arrivals, &telemetry, &left)
+            let (way_out, left) =
+                (WayOut { output, arrivals: arrivals.clone(), mute: mute.clone() }, Arc::clone(&left));
+            move |worker: &mut Worker| run(worker, &installed, &way_out, &telemetry, &left)
         };
         let workers = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
             let guards = timely::execute(timely::Config::process(workers), run)
@@ -163,7 +175,7 @@ impl Engine {
         })?;
         let (homes, uses) = (HashMap::new(), BTreeMap::new());
         let workers = Some(workers);
-        Ok((Self { lanes, homes, uses, arrivals, stages, fault, next: first, left, workers }, outputs))
+        Ok((Self { lanes, homes, uses, arrivals, mute, stages, fault, next: first, left, workers }, outputs))
     }
 
     /// The stages that the graph runs on.
@@ -218,9 +230,37 @@ impl Engine {
     ///
     /// Returns an error if the graph has failed.
     pub fn arrive_together(&mut self, instances: &[Instance], urgency: Urgency) -> anyhow::Result<Tick> {
+        let changes = self.hand_in(instances, urgency);
+        self.change(changes)
+    }
+
+    /// Lets a series go: what was published and refused of it stays, what it was made of is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn release(&mut self, key: &SeriesKey) -> anyhow::Result<Tick> {
+        self.mute.lock().insert(self.next);
+        self.change(vec![Change::Released { key: key.clone() }])
+    }
+
+    /// Brings a series that was let go back: `instances` are all that it had then.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn bring_back(&mut self, key: &SeriesKey, instances: &[Instance]) -> anyhow::Result<Tick> {
+        let mut changes = self.hand_in(instances, Urgency::Routine);
+        changes.push(Change::Returned { key: key.clone() });
+        self.mute.lock().insert(self.next);
+        self.change(changes)
+    }
+
+    /// Puts the pixels of instances on the shelf and gives their arrivals.
+    fn hand_in(&mut self, instances: &[Instance], urgency: Urgency) -> Vec<Change> {
         let mut changes = Vec::new();
         for instance in instances {
-            self.homes.entry(instance.key.clone()).or_insert(urgency.min(Urgency::Routine));
+            self.homes.entry(instance.key.digest()).or_insert(urgency.min(Urgency::Routine));
             for frame in &instance.frames {
                 // Held until the lane of the series and the background have taken the arrival in.
                 self.stages.pixels.hold(frame.slice.digest, 2, self.next);
@@ -228,7 +268,7 @@ impl Engine {
             }
             changes.push(instance.arrival());
         }
-        self.change(changes)
+        changes
     }
 
     /// Sends a change that brings no pixels, and returns its tick. Waits while too much is under way.
@@ -243,7 +283,7 @@ impl Engine {
     fn change(&mut self, changes: Vec<Change>) -> anyhow::Result<Tick> {
         let mut lanes: BTreeMap<Urgency, Vec<(Input, isize)>> = BTreeMap::new();
         for change in changes {
-            let home = change.key().map(|key| self.homes.get(key).copied());
+            let home = change.key().map(|key| self.homes.get(&key.digest()).copied());
             let to: &[Urgency] = match home {
                 Some(Some(Urgency::Stat)) => &[Urgency::Stat, Urgency::Background],
                 Some(Some(Urgency::Routine | Urgency::Background)) => &[Urgency::Routine, Urgency::Background],
@@ -276,9 +316,7 @@ impl Engine {
                 oldest = oldest.or(waits_for.map(|tick| (*urgency, tick)));
             }
         }
-        for lane in self.lanes.values() {
-            lane.door.pass(tick + 1);
-        }
+        self.pass();
         if let Some((urgency, tick)) = oldest {
             self.wait_for(urgency, tick)?;
         }
@@ -294,6 +332,14 @@ impl Engine {
     /// Gives the next change this tick, if it is later than the one that it would have.
     pub fn skip_to(&mut self, tick: Tick) {
         self.next = self.next.max(tick);
+        self.pass();
+    }
+
+    /// Lets all lanes know that nothing more comes before the next tick.
+    fn pass(&self) {
+        for lane in self.lanes.values() {
+            lane.door.pass(self.next);
+        }
     }
 
     /// Waits until all that was sent has had its effect on the outputs.
@@ -350,17 +396,17 @@ impl Drop for Engine {
     }
 }
 
+/// Where outputs go, and what is known of the ticks that they come from.
+struct WayOut {
+    output: Sender<Output>,
+    arrivals: Arrivals,
+    mute: Mute,
+}
+
 /// Installs the lanes on a worker and runs it until they end.
-fn run(
-    worker: &mut Worker,
-    lanes: &[Installed],
-    output: &Sender<Output>,
-    arrivals: &Arrivals,
-    telemetry: &Telemetry,
-    left: &AtomicBool,
-) {
+fn run(worker: &mut Worker, lanes: &[Installed], way_out: &WayOut, telemetry: &Telemetry, left: &AtomicBool) {
     let first = worker.index() == 0;
-    let probes: Vec<ProbeHandle<Tick>> = lanes.iter().map(|lane| install(worker, lane, output, arrivals)).collect();
+    let probes: Vec<ProbeHandle<Tick>> = lanes.iter().map(|lane| install(worker, lane, way_out)).collect();
     let frontier_of =
         |probe: &ProbeHandle<Tick>| probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Tick::MAX);
     let mut compacted = 0;
@@ -380,14 +426,15 @@ fn run(
             if let Some(lane) = lanes.first() {
                 lane.stages.store.compact(behind);
             }
-            let mut waiting = arrivals.lock();
+            let (mut waiting, mut mute) = (way_out.arrivals.lock(), way_out.mute.lock());
             *waiting = waiting.split_off(&behind);
+            *mute = mute.split_off(&behind);
         }
         for (lane, frontier) in lanes.iter().zip(frontiers) {
             if frontier > lane.progress.passed() {
                 lane.progress.pass(frontier);
             }
-            let lag = arrivals.oldest(frontier).map_or(Duration::ZERO, |at| at.elapsed());
+            let lag = way_out.arrivals.oldest(frontier).map_or(Duration::ZERO, |at| at.elapsed());
             telemetry.emit(FrontierMoved { lane: lane.urgency, lag });
         }
     }
@@ -397,14 +444,15 @@ fn run(
 }
 
 /// Installs one lane.
-fn install(worker: &mut Worker, lane: &Installed, output: &Sender<Output>, arrivals: &Arrivals) -> ProbeHandle<Tick> {
+fn install(worker: &mut Worker, lane: &Installed, way_out: &WayOut) -> ProbeHandle<Tick> {
     let inputs = (worker.index() == 0).then(|| lane.records.clone());
     let probe = ProbeHandle::new();
     worker.dataflow::<Tick, _, _>(|scope| {
         let inputs = plumbing::source(scope, "Inputs", inputs, &lane.door);
         let changes = inputs.clone().flat_map(Input::change);
         let graph = hemorrhage::install(changes, inputs.flat_map(Input::usage), &lane.stages);
-        let (published, rejected, arrivals) = (output.clone(), output.clone(), arrivals.clone());
+        let WayOut { output, arrivals, mute } = way_out;
+        let (published, rejected, arrivals, mute) = (output.clone(), output.clone(), arrivals.clone(), mute.clone());
         // Sending fails only when nobody listens any more.
         let publications = graph.publications.map(move |publication| {
             let arrived = arrivals.lock().get(&publication.tick).copied().unwrap_or_else(Instant::now);
@@ -413,8 +461,8 @@ fn install(worker: &mut Worker, lane: &Installed, output: &Sender<Output>, arriv
         publications.probe_with(&probe);
         // What the background refuses, the lane of the series has refused as well.
         let heard = lane.urgency != Urgency::Background;
-        let rejections = graph.rejections.inspect(move |(rejection, _, diff): &(Rejection, Tick, isize)| {
-            if heard {
+        let rejections = graph.rejections.inspect(move |(rejection, tick, diff): &(Rejection, Tick, isize)| {
+            if heard && !mute.lock().contains(tick) {
                 rejected.send(Output::Rejected(rejection.clone(), *diff)).ok();
             }
         });

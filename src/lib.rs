@@ -22,6 +22,7 @@ pub mod data_set;
 pub mod engine;
 pub mod http;
 pub mod node;
+mod residents;
 pub mod result_tree;
 
 pub use {graphs, kernels, operators};

@@ -1,6 +1,6 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,9 @@ use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, S
 use operators::store::{self, Store, StoreError};
 
 use crate::collector::{Collected, Collector, Current, Views};
-use crate::data::{DataFolder, Entry, Event, Journal, MethodEntry, random};
+use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, random};
 use crate::engine::{Engine, Output};
+use crate::residents::{Residents, comeback};
 
 /// What a node runs on.
 #[derive(Clone, Debug)]
@@ -33,6 +34,9 @@ pub struct Settings {
     pub memory_bytes: Option<usize>,
     /// Where nothing is forgotten, if anywhere.
     pub data: Option<PathBuf>,
+    /// Series that the graph holds at most. Those that changed longest ago are let go, and come back from the data folder
+    /// when something changes them.
+    pub series: Option<usize>,
     /// What is known to be true of some slices.
     pub truths: Vec<Truth>,
 }
@@ -124,6 +128,9 @@ pub struct Payload<'a> {
 struct Durable {
     data: DataFolder,
     journal: Journal,
+    residents: Residents,
+    /// Series that the graph holds at most.
+    series: usize,
 }
 
 impl Node {
@@ -141,6 +148,9 @@ impl Node {
         telemetry: Telemetry,
         watch: impl FnMut(&Current) + Send + 'static,
     ) -> anyhow::Result<Self> {
+        if settings.series.is_some() && settings.data.is_none() {
+            bail!("series can be let go only where a data folder brings them back");
+        }
         let limits = store::Limits { memory_bytes: settings.memory_bytes.unwrap_or(usize::MAX) };
         let data = settings.data.as_deref().map(DataFolder::create).transpose()?;
         // First, for who has the log open has the folder.
@@ -161,7 +171,9 @@ impl Node {
         let salt = data.as_ref().map_or_else(|| Ok(Salt::new(&random()?)), DataFolder::salt)?;
         let views = Views::start(salt, model.card().gate, settings.truths.iter().cloned())?;
         let collector = Collector { telemetry: telemetry.clone(), journal: journal.clone(), views };
-        let durable = data.zip(journal).map(|(data, journal)| Durable { data, journal });
+        let series = settings.series.unwrap_or(usize::MAX);
+        let durable =
+            data.zip(journal).map(|(data, journal)| Durable { data, journal, residents: Residents::default(), series });
         let (method, entry) = load(&stages, durable.as_ref(), model)?;
         let (engine, outputs) = Engine::start(stages, settings.workers, telemetry.clone(), fault.clone(), 0)?;
         let collector = Collecting::start(collector, outputs, fault.clone(), watch)?;
@@ -177,13 +189,17 @@ impl Node {
             swept: AtomicBool::new(false),
             _overflow: overflow,
         };
-        let used = match &node.durable {
-            Some(durable) => replay(&durable.data, &entries, &mut node.engine, settings.compute.device)?,
+        let used = match &mut node.durable {
+            Some(durable) => {
+                let replayed = replay(&durable.data, &entries, &mut node.engine, settings.compute.device)?;
+                durable.residents = replayed.residents;
+                replayed.used
+            }
             None => BTreeMap::new(),
         };
         node.shadow = used.get(&Role::Shadow).map(|used| used.method);
         if used.get(&Role::Active).is_none_or(|used| used.method != node.method.digest) {
-            node.write(vec![Event::Used { role: Role::Active, method: entry }])?;
+            node.write(node.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
             node.engine.activate(node.method.digest)?;
         }
         Ok(node)
@@ -201,10 +217,43 @@ impl Node {
         self.engine.stages()
     }
 
-    fn write(&self, events: Vec<Event>) -> anyhow::Result<()> {
+    fn write(&self, tick: Tick, event: Event) -> anyhow::Result<()> {
         self.unhurt()?;
-        let Some(durable) = &self.durable else { return Ok(()) };
-        durable.journal.write(self.engine.next_tick(), events)
+        self.durable.as_ref().map_or(Ok(()), |durable| durable.journal.write(tick, vec![event]))
+    }
+
+    /// Writes a change down that is about to enter the graph, and brings its series back if it was let go. Says whether the
+    /// change changes anything.
+    fn admit(&mut self, change: &Change, payload: Option<String>, stat: bool) -> anyhow::Result<bool> {
+        let event = Event::Changed { change: change.clone(), payload, stat };
+        let Some(durable) = &mut self.durable else { return self.unhurt().map(|()| true) };
+        let away = change.key().filter(|key| durable.residents.is_away(key));
+        let back = match away {
+            Some(key) => comeback(&durable.data.history(key)?, change),
+            None => Some(Vec::new()),
+        };
+        let instances = Loader::of(durable.data.payloads()).all(back.as_deref().unwrap_or_default())?;
+        // Written first: what it publishes must have its reason in the log.
+        let tick = self.engine.next_tick() + Tick::from(!instances.is_empty());
+        self.write(tick, event)?;
+        if let Some(key) = away.filter(|_| !instances.is_empty()) {
+            self.engine.bring_back(key, &instances)?;
+        }
+        if let Some(durable) = self.durable.as_mut().filter(|_| back.is_some()) {
+            durable.residents.note(change, tick);
+        } else {
+            self.engine.skip_to(tick + 1);
+        }
+        Ok(back.is_some())
+    }
+
+    /// Lets series go while there are more than there may be.
+    fn make_room(&mut self) -> anyhow::Result<()> {
+        let excess = |durable: &Durable| durable.residents.excess(durable.series).cloned();
+        while let Some(key) = self.durable.as_ref().and_then(excess) {
+            self.release(&key)?;
+        }
+        Ok(())
     }
 
     /// Lets another model make the results. Old ones stay until new ones replace them.
@@ -214,7 +263,7 @@ impl Node {
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn activate(&mut self, model: Model) -> anyhow::Result<Tick> {
         let (method, entry) = load(self.stages(), self.durable.as_ref(), model)?;
-        self.write(vec![Event::Used { role: Role::Active, method: entry }])?;
+        self.write(self.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
         self.method = method;
         self.engine.activate(self.method.digest)
     }
@@ -229,7 +278,7 @@ impl Node {
         let (method, entry) = loaded.unzip();
         let method = method.map(|method| method.digest);
         if method != self.shadow {
-            self.write(vec![Event::Used { role: Role::Shadow, method: entry.flatten() }])?;
+            self.write(self.engine.next_tick(), Event::Used { role: Role::Shadow, method: entry.flatten() })?;
             self.shadow = method;
             self.engine.shadow(method)?;
         }
@@ -240,29 +289,50 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Returns an error if the graph has failed, the data folder cannot be written, or there is nothing to keep in it.
-    pub fn arrive(&mut self, instance: &Instance, payload: Option<Payload<'_>>, stat: bool) -> anyhow::Result<Tick> {
+    /// Returns an error if the graph has failed, the data folder cannot be read or written, or there is nothing to keep in
+    /// it.
+    pub fn arrive(&mut self, instance: &Instance, payload: Option<Payload<'_>>, stat: bool) -> anyhow::Result<()> {
         self.telemetry.emit(SlicesReceived { slices: instance.frames.len() });
-        if let Some(durable) = &self.durable {
+        self.unhurt()?;
+        let keep = |durable: &Durable| {
             let Payload { input, bytes } = payload.context("an instance without its content cannot be kept")?;
-            self.unhurt()?;
-            let payload = Some(durable.data.payloads().keep(input, bytes)?);
-            self.write(vec![Event::Changed { change: instance.arrival(), payload, stat }])?;
+            durable.data.payloads().keep(input, bytes)
+        };
+        let kept = self.durable.as_ref().map(keep).transpose()?;
+        if self.admit(&instance.arrival(), kept, stat)? {
+            self.engine.arrive(instance, if stat { Urgency::Stat } else { Urgency::Routine })?;
         }
-        self.engine.arrive(instance, if stat { Urgency::Stat } else { Urgency::Routine })
+        self.make_room()
     }
 
-    /// Sends a change that brings no pixels: no arrival, and no release.
+    /// Sends a change that brings no pixels.
     ///
     /// # Errors
     ///
-    /// Returns an error if the graph has failed or the log cannot be written.
-    pub fn send(&mut self, change: Change) -> anyhow::Result<Tick> {
+    /// Returns an error if the graph has failed, or the data folder cannot be read or written.
+    pub fn send(&mut self, change: Change) -> anyhow::Result<()> {
         if let Change::Released { key } = &change {
-            bail!("the series {} cannot be let go: nothing would bring it back for a late slice", key.series);
+            return self.release(key);
         }
-        self.write(vec![Event::Changed { change: change.clone(), payload: None, stat: false }])?;
-        self.engine.send(change)
+        if self.admit(&change, None, false)? {
+            self.engine.send(change)?;
+        }
+        self.make_room()
+    }
+
+    /// Lets a series go: its result stays, what it was made of leaves memory. The next change of the series brings it back.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed, the log cannot be written, or there is no data folder.
+    pub fn release(&mut self, key: &SeriesKey) -> anyhow::Result<()> {
+        if self.durable.is_none() {
+            bail!("the series {} cannot be let go: there is no data folder to bring it back from", key.series);
+        }
+        if self.admit(&Change::Released { key: key.clone() }, None, false)? {
+            self.engine.release(key)?;
+        }
+        Ok(())
     }
 
     /// Says that all instances of a series were sent.
@@ -270,7 +340,7 @@ impl Node {
     /// # Errors
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
-    pub fn complete(&mut self, key: &SeriesKey) -> anyhow::Result<Tick> {
+    pub fn complete(&mut self, key: &SeriesKey) -> anyhow::Result<()> {
         self.send(Change::Signed { key: key.clone(), sign: Sign::Requested })
     }
 
@@ -330,28 +400,27 @@ fn load(
     Ok((stages.load(model, config)?, entry))
 }
 
-/// Does again what `entries` say, each at its own tick, and gives the methods in use at their end.
+/// What a replay leaves.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// The methods in use.
+    pub used: BTreeMap<Role, MethodEntry>,
+    /// The series that the graph holds, and those that were let go.
+    pub(crate) residents: Residents,
+}
+
+/// Does again what `entries` say, each at its own tick.
 ///
 /// # Errors
 ///
 /// Returns an error that names the tick whose payload or model cannot be used, or says that the graph has failed.
-pub fn replay(
-    data: &DataFolder,
-    entries: &[Entry],
-    engine: &mut Engine,
-    device: Device,
-) -> anyhow::Result<BTreeMap<Role, MethodEntry>> {
-    let mut used = BTreeMap::new();
-    let mut again = Again { data, engine, device, payload: Default::default() };
+pub fn replay(data: &DataFolder, entries: &[Entry], engine: &mut Engine, device: Device) -> anyhow::Result<Replayed> {
+    let loader = Loader::of(data.payloads());
+    let mut again = Again { data, engine, device, loader, histories: HashMap::new(), replayed: Replayed::default() };
     for entry in entries {
         again.happen(entry).with_context(|| format!("the log at tick {}", entry.tick))?;
-        match &entry.event {
-            Event::Used { role, method: Some(method) } => used.insert(*role, method.clone()),
-            Event::Used { role, method: None } => used.remove(role),
-            Event::Changed { .. } | Event::Published(_) => None,
-        };
     }
-    Ok(used)
+    Ok(again.replayed)
 }
 
 /// A replay.
@@ -359,25 +428,24 @@ struct Again<'a> {
     data: &'a DataFolder,
     engine: &'a mut Engine,
     device: Device,
-    /// The payload that was read last: a volume is one for many instances.
-    payload: (String, Vec<Instance>),
+    loader: Loader,
+    /// What happened to each series so far.
+    histories: HashMap<&'a SeriesKey, Vec<&'a Event>>,
+    replayed: Replayed,
 }
 
-impl Again<'_> {
-    fn happen(&mut self, entry: &Entry) -> anyhow::Result<()> {
+impl<'a> Again<'a> {
+    fn happen(&mut self, entry: &'a Entry) -> anyhow::Result<()> {
         match &entry.event {
-            Event::Changed { change: change @ Change::Arrived { .. }, payload: Some(payload), stat } => {
-                if self.payload.0 != *payload {
-                    self.payload = (payload.clone(), self.data.payloads().instances(payload)?);
+            Event::Changed { change, payload, stat } => {
+                if self.come_back(change, entry.tick)? {
+                    self.engine.skip_to(entry.tick);
+                    self.change(change, payload.as_deref(), *stat)?;
+                    self.replayed.residents.note(change, entry.tick);
                 }
-                let instance = self.payload.1.iter().find(|instance| instance.arrival() == *change);
-                let instance = instance.with_context(|| format!("the payload {payload} is not what arrived"))?;
-                self.engine.skip_to(entry.tick);
-                self.engine.arrive(instance, if *stat { Urgency::Stat } else { Urgency::Routine })?;
-            }
-            Event::Changed { change, .. } => {
-                self.engine.skip_to(entry.tick);
-                self.engine.send(change.clone())?;
+                if let Some(key) = change.key() {
+                    self.histories.entry(key).or_default().push(&entry.event);
+                }
             }
             Event::Used { role, method } => {
                 if let Some(method) = method {
@@ -390,10 +458,38 @@ impl Again<'_> {
                     (Role::Shadow, method) => self.engine.shadow(method.as_ref().map(|method| method.method))?,
                     (Role::Active, None) => bail!("there is always an active model"),
                 };
+                match method {
+                    Some(method) => self.replayed.used.insert(*role, method.clone()),
+                    None => self.replayed.used.remove(role),
+                };
             }
             Event::Published(_) => {}
         }
         Ok(())
+    }
+
+    /// Brings the series of a change back, if it was let go, at the tick before. Says whether the change changes anything.
+    fn come_back(&mut self, change: &Change, tick: Tick) -> anyhow::Result<bool> {
+        let Some(key) = change.key().filter(|key| self.replayed.residents.is_away(key)) else { return Ok(true) };
+        let history = self.histories.get(key).into_iter().flatten().copied();
+        let Some(back) = comeback(history, change) else { return Ok(false) };
+        let instances = self.loader.all(&back)?;
+        if !instances.is_empty() {
+            self.engine.skip_to(tick.saturating_sub(1));
+            self.engine.bring_back(key, &instances)?;
+        }
+        Ok(true)
+    }
+
+    fn change(&mut self, change: &Change, payload: Option<&str>, stat: bool) -> anyhow::Result<Tick> {
+        match (change, payload) {
+            (Change::Arrived { .. }, Some(payload)) => {
+                let instance = self.loader.instance(payload, change)?;
+                self.engine.arrive(&instance, if stat { Urgency::Stat } else { Urgency::Routine })
+            }
+            (Change::Released { key }, _) => self.engine.release(key),
+            (change, _) => self.engine.send(change.clone()),
+        }
     }
 }
 

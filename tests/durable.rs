@@ -23,8 +23,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::laws::{CLIENT, MODELS, Shown, State, line, told};
-use crate::support::law::cases;
-use crate::support::steps::{Form, INSTANCES, SERIES, SIGNS, Step, models, payload, refusal, steps};
+use crate::support::law::{Told, cases};
+use crate::support::steps::{Form, INSTANCES, SERIES, SIGNS, Step, models, payload, present, refusal, steps};
 
 const STAGES: [&str; 7] = ["Decode", "Encode", "Classify", "Fuse", "Refine", "Reconcile", "Segment"];
 
@@ -41,11 +41,16 @@ struct Trial {
 }
 
 impl Trial {
+    /// Starts a node that holds any number of series.
     fn start(data: &Path, model: usize, workers: usize) -> anyhow::Result<Self> {
+        Self::holding(None, data, model, workers)
+    }
+
+    fn holding(series: Option<usize>, data: &Path, model: usize, workers: usize) -> anyhow::Result<Self> {
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
         let compute = Compute::on(Device::Cpu);
         let data = Some(data.to_owned());
-        let settings = Settings { compute, workers, memory_bytes: None, data, truths: Vec::new() };
+        let settings = Settings { compute, workers, memory_bytes: None, data, series, truths: Vec::new() };
         let seen = Arc::<Mutex<Vec<Current>>>::default();
         let watch = {
             let seen = Arc::clone(&seen);
@@ -71,12 +76,12 @@ fn send(node: &mut Node, step: Step) {
         Step::Arrive(index, form) => {
             let (instance, bytes) = (&INSTANCES[index][&form], payload(index, form).expect("a payload"));
             let payload = Payload { input: Path::new("received.dcm"), bytes };
-            node.arrive(instance, Some(payload), instance.key == SERIES[2]).map(drop)
+            node.arrive(instance, Some(payload), instance.key == SERIES[2])
         }
         Step::Use(model) => node.activate(MODELS[model].clone()).map(drop),
         Step::Shadow(model) => node.shadow(model.map(|model| MODELS[model].clone())),
         Step::Withdraw(_) | Step::Sign(..) | Step::Release(_) | Step::Refuse(_) => {
-            node.send(change(step).expect("a change")).map(drop)
+            node.send(change(step).expect("a change"))
         }
     }
     .expect("a node that works");
@@ -101,9 +106,7 @@ fn change(step: Step) -> Option<Change> {
 fn durable_steps() -> impl Strategy<Value = Vec<Step>> {
     let can = |step: &Step| match step {
         Step::Arrive(index, _) | Step::Withdraw(index) => payload(*index, Form::Plain).is_some(),
-        // A node keeps every series.
-        Step::Release(_) => false,
-        Step::Sign(..) | Step::Use(_) | Step::Shadow(_) | Step::Refuse(_) => true,
+        Step::Sign(..) | Step::Release(_) | Step::Use(_) | Step::Shadow(_) | Step::Refuse(_) => true,
     };
     steps().prop_map(move |steps| steps.into_iter().filter(can).collect())
 }
@@ -202,13 +205,16 @@ fn versions(entries: &[Entry]) -> BTreeMap<(SeriesKey, Role), Vec<u64>> {
     versions
 }
 
-/// That the log holds these steps, in order, and each version of each result once, without a gap.
+/// That the log holds these steps, in order, and each version of each result once, without a gap. A node lets series go of
+/// itself, too.
 fn log_tells(entries: &[Entry], steps: &[Step]) -> Result<(), TestCaseError> {
+    let stays = |change: &Change| !matches!(change, Change::Released { .. });
     let changes = entries.iter().filter_map(|entry| match &entry.event {
-        Event::Changed { change, .. } => Some(change.clone()),
+        Event::Changed { change, .. } => Some(change.clone()).filter(stays),
         Event::Used { .. } | Event::Published(_) => None,
     });
-    prop_assert_eq!(changes.collect::<Vec<_>>(), steps.iter().filter_map(|step| change(*step)).collect::<Vec<_>>());
+    let sent = steps.iter().filter_map(|step| change(*step)).filter(stays);
+    prop_assert_eq!(changes.collect::<Vec<_>>(), sent.collect::<Vec<_>>());
     let entered: Vec<u64> =
         entries.iter().filter(|entry| !matches!(entry.event, Event::Published(_))).map(|entry| entry.tick).collect();
     prop_assert!(entered.is_sorted_by(|one, next| one < next), "a tick for each change: {entered:?}");
@@ -218,14 +224,58 @@ fn log_tells(entries: &[Entry], steps: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What a node must tell that holds so many series: what was let go stays as it was, until something changes it.
+fn told_by_node(steps: &[Step], series: Option<usize>) -> Told<State> {
+    let steps_but_releases = |until: usize| -> Vec<Step> {
+        steps[..until].iter().copied().filter(|step| !matches!(step, Step::Release(_))).collect()
+    };
+    let mut changed: Vec<usize> = Vec::new();
+    let mut away: BTreeMap<usize, State> = BTreeMap::new();
+    let let_go = |series: usize, until: usize, away: &mut BTreeMap<usize, State>| {
+        let mut state = told(&steps_but_releases(until), &REFERENCES).state;
+        state.retain(|(key, _), _| *key == SERIES[series]);
+        away.insert(series, state);
+    };
+    for (at, step) in steps.iter().enumerate() {
+        let before = &steps[..at];
+        let of = |index: usize| SERIES.iter().position(|key| *key == INSTANCES[index][&Form::Plain].key).expect("one");
+        let there = |index: usize| present(&steps_but_releases(at)).get(&index).copied();
+        let (index, changes) = match *step {
+            Step::Arrive(index, form) => (of(index), there(index) != Some(form)),
+            Step::Withdraw(index) => (of(index), there(index).is_some()),
+            Step::Sign(index, _) => (index, !before.contains(step)),
+            Step::Release(index) => {
+                changed.retain(|changed| *changed != index);
+                if !away.contains_key(&index) {
+                    let_go(index, at, &mut away);
+                }
+                continue;
+            }
+            Step::Use(_) | Step::Shadow(_) | Step::Refuse(_) => continue,
+        };
+        if changes || !away.contains_key(&index) {
+            away.remove(&index);
+            changed.retain(|changed| *changed != index);
+            changed.push(index);
+        }
+        while changed.len() > series.unwrap_or(usize::MAX) {
+            let_go(changed.remove(0), at + 1, &mut away);
+        }
+    }
+    let mut told = told(&steps_but_releases(steps.len()), &REFERENCES);
+    told.state.retain(|(key, _), _| away.keys().all(|series| SERIES[*series] != *key));
+    told.state.extend(away.into_values().flatten());
+    told
+}
+
 /// Streams steps through nodes that die, and gives what the last one tells.
-fn outlive(data: &Path, steps: &[Step], kills: &[Kill]) -> Result<Collected, TestCaseError> {
+fn outlive(data: &Path, steps: &[Step], kills: &[Kill], series: Option<usize>) -> Result<Collected, TestCaseError> {
     let mut points: Vec<(usize, Kill)> = kills.iter().map(|kill| (place(kill.at, steps.len()), *kill)).collect();
     points.sort_by_key(|(at, _)| *at);
     let mut sent = 0;
     for (at, kill) in points {
         let model = models(&steps[..sent])[0].expect("an active model");
-        let mut trial = Trial::start(data, model, kill.workers).expect("a node");
+        let mut trial = Trial::holding(series, data, model, kill.workers).expect("a node");
         trial.send(&steps[sent..at]);
         sent = at;
         if kill.settled {
@@ -236,7 +286,7 @@ fn outlive(data: &Path, steps: &[Step], kills: &[Kill]) -> Result<Collected, Tes
         tear(data, kill);
     }
     let model = models(&steps[..sent])[0].expect("an active model");
-    let mut trial = Trial::start(data, model, 1).expect("a node");
+    let mut trial = Trial::holding(series, data, model, 1).expect("a node");
     trial.send(&steps[sent..]);
     Ok(trial.node.finish().expect("a clean end"))
 }
@@ -249,14 +299,16 @@ fn place(part: f64, steps: usize) -> usize {
 proptest! {
     #![proptest_config(cases(8))]
 
-    /// Law 5. Does not cover: power that fails, so that what was written is not on the disk; a disk that is full;
+    /// Law 5, and that what is let go for want of room comes back whole. Does not cover: power that fails, so that what was written is not on the disk; a disk that is full;
     /// instances of several frames and volumes, whose payloads are one for many; who heard of a version before the kill.
     #[test]
-    fn a_kill_loses_nothing_and_repeats_nothing(steps in durable_steps(), kills in kills()) {
+    fn a_kill_loses_nothing_and_repeats_nothing(
+        steps in durable_steps(), kills in kills(), series in prop::option::of(1_usize..3),
+    ) {
         let folder = tempfile::tempdir().expect("a folder");
-        let collected = outlive(folder.path(), &steps, &kills)?;
+        let collected = outlive(folder.path(), &steps, &kills, series)?;
         log_tells(&entries(folder.path()), &steps)?;
-        let told = told(&steps, &REFERENCES);
+        let told = told_by_node(&steps, series);
         prop_assert!(state(&collected) == told.state, "{:#?}\n{:#?}", state(&collected), told.state);
         prop_assert_eq!(refused(&collected), told.refused);
     }
@@ -330,6 +382,30 @@ fn what_comes_again_is_neither_computed_nor_published_nor_changed() {
     let (computed, results) = restarted(data, 0, &steps);
     assert!(computed > 0, "there was no store");
     assert_eq!(results, expected);
+}
+
+#[test]
+fn a_series_that_was_let_go_comes_back_whole_and_only_for_what_changes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let mut trial = Trial::start(data, 0, 1).expect("a node");
+    let first: Vec<Step> = plain().into_iter().filter(|step| *step != plain_step(2)).collect();
+    trial.send(&first);
+    trial.send(&[Step::Sign(0, 0), Step::Release(0)]);
+    trial.node.settle().expect("a node that works");
+    let published = |data: &Path| versions(&entries(data)).values().map(Vec::len).sum::<usize>();
+    let (before, computed) = (published(data), trial.computed());
+    // What changes nothing brings nothing back, and is behind at once.
+    trial.send(&[plain_step(1), Step::Sign(0, 0), Step::Withdraw(2), Step::Release(0)]);
+    trial.node.settle().expect("a node that works");
+    assert_eq!((published(data), trial.computed()), (before, computed));
+    trial.send(&[plain_step(2)]);
+    trial.node.settle().expect("a node that works");
+    assert_eq!(published(data), before + 1, "one version, of the whole series");
+    assert!(
+        state(&trial.node.finish().expect("a clean end"))
+            == told(&[plain(), vec![Step::Sign(0, 0)]].concat(), &REFERENCES).state
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! can come. Completeness is a status on it, never a gate before it.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use differential_dataflow::Hashable;
@@ -32,6 +32,8 @@ pub enum Fact {
     Sign(Sign),
     /// The series is let go: what goes at this tick was not withdrawn.
     Released,
+    /// The series is back: what comes at this tick is not new.
+    Returned,
 }
 
 /// A slice that is present, with the names of the blocks that its result is made of.
@@ -75,6 +77,7 @@ impl Fact {
         match change {
             Change::Signed { key, sign } => Some((key, Self::Sign(sign))),
             Change::Released { key } => Some((key, Self::Released)),
+            Change::Returned { key } => Some((key, Self::Returned)),
             Change::Arrived { .. } | Change::Withdrawn { .. } | Change::Refused(_) => None,
         }
     }
@@ -198,7 +201,7 @@ impl Glimpse {
     }
 }
 
-/// What one series knows. A series that was let go keeps its signs and versions, so that it can come back.
+/// What one series knows.
 #[derive(Default)]
 struct Series {
     signs: BTreeMap<Sign, isize>,
@@ -209,8 +212,18 @@ struct Series {
 #[derive(Default)]
 struct Current {
     version: u64,
+    /// What made the last slices that came.
     method: Option<Digest>,
     slices: BTreeMap<Seen, Shown>,
+    /// What made the result that stands published; `None` if none does, or it says withdrawn.
+    published: Option<Digest>,
+}
+
+impl Current {
+    /// What makes the result, if there is one to make.
+    fn made_by(&self) -> Option<Digest> {
+        self.method.filter(|_| !self.slices.is_empty())
+    }
 }
 
 /// How often a slice is there, which is once when a tick is complete, and what was published of it.
@@ -227,7 +240,8 @@ impl Series {
             *net.entry(fact).or_default() += diff;
         }
         net.retain(|_, diff| *diff != 0);
-        let (mut touched, mut signed, mut released) = (BTreeSet::new(), false, false);
+        let (mut touched, mut signed) = (BTreeSet::new(), false);
+        let [mut released, mut returned] = [false; 2];
         for (fact, diff) in net {
             match fact {
                 Fact::Sign(sign) => {
@@ -236,6 +250,7 @@ impl Series {
                     *count += diff;
                 }
                 Fact::Released => released |= diff > 0,
+                Fact::Returned => returned |= diff > 0,
                 Fact::Slice(by, seen) => {
                     let current = self.readings.entry(by.role).or_default();
                     if diff > 0 {
@@ -246,10 +261,6 @@ impl Series {
                             entry.get_mut().count += diff;
                             if entry.get().count == 0 {
                                 entry.remove();
-                            }
-                            if current.slices.is_empty() {
-                                // An emptied map keeps room for slices, and series that were let go are many.
-                                current.slices = BTreeMap::new();
                             }
                         }
                         Entry::Vacant(entry) => drop(entry.insert(Shown { count: diff, glimpse: None })),
@@ -263,8 +274,14 @@ impl Series {
             touched
                 .extend(self.readings.iter().filter(|(_, current)| !current.slices.is_empty()).map(|(role, _)| *role));
         }
-        // What a released series forgets was not withdrawn.
-        touched.retain(|role| self.readings.get(role).is_some_and(|current| !(released && current.slices.is_empty())));
+        if released {
+            // What a series that is let go forgets was not withdrawn.
+            touched.retain(|role| self.readings.get(role).is_some_and(|current| !current.slices.is_empty()));
+        }
+        if returned {
+            let changed = |current: &Current| current.made_by() != current.published;
+            touched = self.readings.iter().filter(|(_, current)| changed(current)).map(|(role, _)| *role).collect();
+        }
         touched
     }
 
@@ -281,6 +298,7 @@ impl Series {
             self.readings.get_mut(&role).filter(|current| current.version > 0 || !current.slices.is_empty())?;
         let method = methods.get(&current.method?)?;
         current.version += 1;
+        current.published = current.made_by();
         let published = |(seen, shown): (&Seen, &mut Shown)| {
             if let Some(slice) = shown.glimpse.as_ref().and_then(|glimpse| glimpse.slice(&seen.slice)) {
                 return Some(slice);
@@ -307,6 +325,57 @@ impl Series {
     }
 }
 
+/// What is remembered of a series without slices, so that it goes on when it comes back: its signs, and by role the last
+/// version and what made it.
+struct Left {
+    signs: Box<[(Sign, isize)]>,
+    versions: Box<[(Role, u64, Option<Digest>)]>,
+}
+
+impl From<Series> for Left {
+    fn from(series: Series) -> Self {
+        let versions = series.readings.into_iter().map(|(role, current)| (role, current.version, current.published));
+        Self {
+            signs: series.signs.into_iter().filter(|(_, count)| *count != 0).collect(),
+            versions: versions.filter(|(_, version, _)| *version > 0).collect(),
+        }
+    }
+}
+
+impl From<Left> for Series {
+    fn from(left: Left) -> Self {
+        let reading = |(role, version, published)| {
+            (role, Current { version, published, method: published, ..Current::default() })
+        };
+        Self { signs: left.signs.into_iter().collect(), readings: left.versions.into_iter().map(reading).collect() }
+    }
+}
+
+/// All series. Those without slices are many in the end, for each that was let go is one: they take some 0.2 KB.
+#[derive(Default)]
+struct Known {
+    present: BTreeMap<SeriesKey, Series>,
+    left: HashMap<Digest, Left>,
+}
+
+impl Known {
+    fn take(&mut self, key: &SeriesKey) -> Series {
+        let back = || self.left.remove(&key.digest()).map(Series::from);
+        self.present.remove(key).or_else(back).unwrap_or_default()
+    }
+
+    fn put(&mut self, key: SeriesKey, series: Series) {
+        if series.readings.values().any(|current| !current.slices.is_empty()) {
+            self.present.insert(key, series);
+            return;
+        }
+        let left = Left::from(series);
+        if !left.signs.is_empty() || !left.versions.is_empty() {
+            self.left.insert(key.digest(), left);
+        }
+    }
+}
+
 /// The digest of what a result is made from: its slices, in z order.
 #[must_use]
 pub fn inputs<'a>(slices: impl Iterator<Item = &'a Slice>) -> Digest {
@@ -322,7 +391,7 @@ pub trait Publish<'scope> {
 
 impl<'scope> Publish<'scope> for Collection<'scope, (SeriesKey, Fact)> {
     fn publish(self, methods: Methods, shelves: Shelves) -> StreamVec<'scope, Tick, Publication> {
-        let mut known: BTreeMap<SeriesKey, Series> = BTreeMap::new();
+        let mut known = Known::default();
         plumbing::settle(
             self,
             "Publish",
@@ -334,11 +403,12 @@ impl<'scope> Publish<'scope> for Collection<'scope, (SeriesKey, Fact)> {
                 }
                 let mut publications = Vec::new();
                 for (key, updates) in by_series {
-                    let series = known.entry(key.clone()).or_default();
+                    let mut series = known.take(&key);
                     let roles = series.apply(updates);
                     let results =
                         roles.into_iter().filter_map(|role| series.publish(&key, role, tick, &methods, &shelves));
                     publications.extend(results);
+                    known.put(key, series);
                 }
                 publications
             },

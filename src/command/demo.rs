@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::inference::{Running, load_model};
 use super::table::{self, LiveTable};
 use super::{Exit, run};
-use crate::arguments::Demo;
+use crate::arguments::{Demo, Keep};
 use crate::collector::{Collected, Current};
 use crate::console::Console;
 use crate::node::Node;
@@ -38,7 +38,7 @@ pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> a
 
     let model = load_model(arguments.inference.model.as_deref(), device)?;
     let (rows, updates) = mpsc::channel::<Current>();
-    let mut running = Running::with(model, &arguments.inference, None, Vec::new(), move |current| {
+    let mut running = Running::with(model, &arguments.inference, &Keep::default(), Vec::new(), move |current| {
         // It fails only when the table has been dropped: nobody looks any more.
         rows.send(current.clone()).ok();
     })?;
@@ -147,7 +147,7 @@ fn shuffle<T>(items: &mut [T], random: &mut impl RngCore) {
 fn batch(studies: &[PhantomStudy], arguments: &Demo, device: Device) -> anyhow::Result<Vec<Report>> {
     tracing::info!("comparing with a batch run over the final slices");
     let inference = crate::arguments::Inference { metrics: None, ..arguments.inference.clone() };
-    let mut running = Running::start(&inference, None, Vec::new(), device, |_| {})?;
+    let mut running = Running::start(&inference, &Keep::default(), Vec::new(), device, |_| {})?;
     for study in studies {
         let mut key = None;
         for slice in &study.slices {

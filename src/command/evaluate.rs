@@ -18,7 +18,7 @@ use operators::score::{
 
 use super::inference::Running;
 use super::{Exit, run};
-use crate::arguments::Evaluate;
+use crate::arguments::{Evaluate, Keep};
 use crate::collector::{Collected, Current};
 use crate::console::Console;
 
@@ -27,7 +27,7 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
     if !arguments.masks.is_dir() {
         bail!("no folder of masks at {}", arguments.masks.display());
     }
-    let mut running = Running::start(&arguments.inference, None, Vec::new(), device, |_| {})?;
+    let mut running = Running::start(&arguments.inference, &Keep::default(), Vec::new(), device, |_| {})?;
     let method = Arc::clone(running.node.method());
     run::stream(std::slice::from_ref(&arguments.data), &mut running.node, false)?;
     let (collected, _metrics) = running.finish()?;

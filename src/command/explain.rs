@@ -249,6 +249,7 @@ fn present_since(history: &[Entry], slice: &Slice) -> Option<Tick> {
             | Change::Withdrawn { .. }
             | Change::Signed { .. }
             | Change::Released { .. }
+            | Change::Returned { .. }
             | Change::Refused(_) => {}
         }
     }
@@ -297,6 +298,7 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
                         | Change::Withdrawn { .. }
                         | Change::Signed { .. }
                         | Change::Released { .. }
+                        | Change::Returned { .. }
                         | Change::Refused(_) => None,
                     }
                 });
@@ -311,6 +313,7 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
             Change::Withdrawn { instance, .. } => format!("{instance} was withdrawn"),
             Change::Signed { sign, .. } => format!("complete: {}", sign_words(*sign)),
             Change::Released { .. } => "the series was let go".to_owned(),
+            Change::Returned { .. } => "the series came back".to_owned(),
             Change::Refused(rejection) => format!("{} was refused: {}", rejection.input, rejection.reason),
         }),
         Event::Used { role: used, method } if *used == role => Some(match method {

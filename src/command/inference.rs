@@ -10,7 +10,7 @@ use operators::model::Model;
 use operators::record::Truth;
 use prometheus::Registry;
 
-use crate::arguments::Inference;
+use crate::arguments::{Inference, Keep};
 use crate::collector::{Collected, Current};
 use crate::http::metrics::{self, Server};
 use crate::node::{Node, Settings};
@@ -44,20 +44,20 @@ impl Running {
     /// Loads the model, starts the node, and serves metrics if asked to. `watch` sees each new result.
     pub(super) fn start(
         inference: &Inference,
-        data: Option<&Path>,
+        keep: &Keep,
         truths: Vec<Truth>,
         device: Device,
         watch: impl FnMut(&Current) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let model = load_model(inference.model.as_deref(), device)?;
-        Self::with(model, inference, data, truths, watch)
+        Self::with(model, inference, keep, truths, watch)
     }
 
     /// Starts the node with a model that was loaded before.
     pub(super) fn with(
         model: Model,
         inference: &Inference,
-        data: Option<&Path>,
+        keep: &Keep,
         truths: Vec<Truth>,
         watch: impl FnMut(&Current) + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -74,7 +74,8 @@ impl Running {
             compute: Compute::on(model.device()),
             workers: inference.workers.into(),
             memory_bytes: inference.memory,
-            data: data.map(Path::to_owned),
+            series: keep.series,
+            data: keep.data.clone(),
             truths,
         };
         Ok(Self { node: Node::start(model, &settings, telemetry, watch)?, server })

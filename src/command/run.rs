@@ -24,10 +24,10 @@ pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> any
     let tree = ResultTree::create(&arguments.out, arguments.nifti)?;
     let truths = arguments.labels.as_deref().map(truths).transpose()?.unwrap_or_default();
     let watch = |current: &Current| tracing::debug!(version = current.publication.version, "a result was updated");
-    let mut running = Running::start(&arguments.inference, arguments.data.as_deref(), truths, device, watch)?;
+    let mut running = Running::start(&arguments.inference, &arguments.keep, truths, device, watch)?;
     let shadow = arguments.shadow.as_deref().map(|shadow| load_model(Some(shadow), device)).transpose()?;
     running.node.shadow(shadow)?;
-    stream(&arguments.inputs, &mut running.node, arguments.data.is_some())?;
+    stream(&arguments.inputs, &mut running.node, arguments.keep.data.is_some())?;
     let (collected, _metrics) = running.finish()?;
     write(&tree, &collected, console)
 }

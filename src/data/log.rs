@@ -127,7 +127,7 @@ impl Log {
             file.set_len(0).and_then(|()| file.write_all(MAGIC)).with_context(named)?;
             bytes = MAGIC.to_vec();
         }
-        let (entries, whole) = parse(&bytes).with_context(named)?;
+        let (entries, whole) = parse(&bytes, |_| true).with_context(named)?;
         let torn = bytes.get(whole..).unwrap_or_default();
         let mut log = Self { file, path: path.to_owned(), whole: u64::try_from(whole)? };
         if !torn.is_empty() {
@@ -144,10 +144,10 @@ impl Log {
         Ok(self.file.set_len(self.whole)?)
     }
 
-    pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
+    pub(super) fn read(path: &Path, wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<Vec<Entry>> {
         let named = || format!("the log {}", path.display());
         let bytes = std::fs::read(path).with_context(named)?;
-        Ok(parse(&bytes).with_context(named)?.0)
+        Ok(parse(&bytes, wanted).with_context(named)?.0)
     }
 
     /// A log that cannot be written, as on a disk that is full.
@@ -188,8 +188,8 @@ fn check(content: &[u8]) -> [u8; 8] {
     check
 }
 
-/// The entries of a log, and how many of its bytes are whole records.
-fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<Entry>, usize)> {
+/// The entries of a log that are wanted, and how many of its bytes are whole records.
+fn parse(bytes: &[u8], wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<(Vec<Entry>, usize)> {
     if MAGIC.starts_with(bytes) {
         return Ok((Vec::new(), bytes.len()));
     }
@@ -198,7 +198,8 @@ fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<Entry>, usize)> {
     }
     let (mut entries, mut at) = (Vec::new(), MAGIC.len());
     while let Some((content, end)) = record(bytes, at)? {
-        entries.push(codec::decode(VERSION, content).with_context(|| format!("the record at byte {at}"))?);
+        let entry = codec::decode(VERSION, content).with_context(|| format!("the record at byte {at}"))?;
+        entries.extend(Some(entry).filter(&wanted));
         at = end;
     }
     Ok((entries, at))
@@ -245,7 +246,7 @@ mod tests {
             let kept = Tick::try_from(length.saturating_sub(MAGIC.len()) / record).expect("small");
             assert_eq!(read, entries(0..kept), "{length} bytes");
             log.append(&entries(kept..3)).expect("written");
-            assert_eq!(Log::read(&path).expect("whole"), entries(0..3), "{length} bytes");
+            assert_eq!(Log::read(&path, |_| true).expect("whole"), entries(0..3), "{length} bytes");
         }
     }
 
@@ -256,7 +257,7 @@ mod tests {
         let (mut log, _) = Log::open(&path).expect("a new log");
         log.append(&entries(0..1)).expect("written");
         assert!(format!("{:#}", Log::open(&path).expect_err("in use")).contains("in use by another process"));
-        assert_eq!(Log::read(&path).expect("readable"), entries(0..1));
+        assert_eq!(Log::read(&path, |_| true).expect("readable"), entries(0..1));
         drop(log);
         assert_eq!(Log::open(&path).expect("free").1, entries(0..1));
     }
@@ -274,6 +275,6 @@ mod tests {
         let error = format!("{:#}", Log::open(&path).expect_err("broken"));
         assert!(error.contains("byte 8") && error.contains("log"), "{error}");
         std::fs::write(&path, b"something else").expect("written");
-        assert!(format!("{:#}", Log::read(&path).expect_err("no log")).contains("not a log"));
+        assert!(format!("{:#}", Log::read(&path, |_| true).expect_err("no log")).contains("not a log"));
     }
 }

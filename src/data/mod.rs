@@ -23,10 +23,11 @@ use anyhow::{Context, anyhow};
 use kernels::Device;
 use operators::model::Model;
 use operators::outcome::Salt;
-use operators::record::{Method, MethodConfig};
+use operators::record::{Method, MethodConfig, SeriesKey};
 
 pub use journal::{Journal, published_as};
 pub use log::{Entry, Event, Log, MethodEntry, Published};
+pub(crate) use payloads::Loader;
 pub use payloads::Payloads;
 
 /// A data folder.
@@ -76,7 +77,20 @@ impl DataFolder {
     ///
     /// Returns an error that names the log if it cannot be read, or is none.
     pub fn entries(&self) -> anyhow::Result<Vec<Entry>> {
-        Log::read(&self.log_path())
+        Log::read(&self.log_path(), |_| true)
+    }
+
+    /// What happened to a series.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be read, or is none.
+    pub fn history(&self, series: &SeriesKey) -> anyhow::Result<Vec<Event>> {
+        let about = |entry: &Entry| match &entry.event {
+            Event::Changed { change, .. } => change.key() == Some(series),
+            Event::Used { .. } | Event::Published(_) => false,
+        };
+        Ok(Log::read(&self.log_path(), about)?.into_iter().map(|entry| entry.event).collect())
     }
 
     /// What was received.

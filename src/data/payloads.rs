@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use operators::dicom::Instance;
 use operators::intake;
-use operators::record::Digest;
+use operators::record::{Change, Digest};
 
 use super::put;
+use crate::residents::Kept;
 
 /// A folder of payloads.
 #[derive(Clone, Debug)]
@@ -52,6 +53,32 @@ impl Payloads {
         }
         intake::read(&path)
             .map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
+    }
+}
+
+/// Reads instances of payloads, and each payload once as long as the same is asked for: a volume is one for many.
+pub(crate) struct Loader {
+    payloads: Payloads,
+    last: (String, Vec<Instance>),
+}
+
+impl Loader {
+    pub(crate) fn of(payloads: Payloads) -> Self {
+        Self { payloads, last: Default::default() }
+    }
+
+    /// The instance of a payload that arrived so.
+    pub(crate) fn instance(&mut self, payload: &str, arrival: &Change) -> anyhow::Result<Instance> {
+        if self.last.0 != payload {
+            self.last = (payload.to_owned(), self.payloads.instances(payload)?);
+        }
+        let instance = self.last.1.iter().find(|instance| instance.arrival() == *arrival);
+        instance.cloned().with_context(|| format!("the payload {payload} is not what arrived"))
+    }
+
+    /// All of these.
+    pub(crate) fn all(&mut self, kept: &[Kept]) -> anyhow::Result<Vec<Instance>> {
+        kept.iter().map(|Kept { arrival, payload }| self.instance(payload, arrival)).collect()
     }
 }
 

@@ -31,13 +31,19 @@ pub enum Change {
         sign: Sign,
     },
     /// A series is let go: its result stays as it is, what it was made of is forgotten, and its version is remembered. A
-    /// slice that comes later makes a result of its own: who lets a series go brings it back whole, at one tick.
+    /// slice that comes later makes a result of its own: who lets a series go brings it back whole before.
     Released {
         /// The series.
         key: SeriesKey,
     },
     /// An input was refused at the door.
     Refused(Rejection),
+    /// A series that was let go is back: what arrives at this tick is what went then. Its results are published again only
+    /// where another method makes them now.
+    Returned {
+        /// The series.
+        key: SeriesKey,
+    },
 }
 
 impl Change {
@@ -48,7 +54,8 @@ impl Change {
             Self::Arrived { key, .. }
             | Self::Withdrawn { key, .. }
             | Self::Signed { key, .. }
-            | Self::Released { key } => Some(key),
+            | Self::Released { key }
+            | Self::Returned { key } => Some(key),
             Self::Refused(_) => None,
         }
     }

@@ -13,6 +13,15 @@ pub struct SeriesKey {
     pub series: SeriesUid,
 }
 
+impl SeriesKey {
+    /// A name of one length, for what is remembered of many series.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let Self { study, series } = self;
+        Digest::builder("series").bytes(study.as_str().as_bytes()).bytes(series.as_str().as_bytes()).finish()
+    }
+}
+
 /// One plane with its position. A multi-frame instance gives one for each frame.
 ///
 /// The order is the order along the slice normal, ties broken by SOP Instance UID and frame.

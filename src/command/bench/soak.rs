@@ -71,7 +71,7 @@ fn soak(arguments: &BenchGraph, device: Device, studies: usize, release: bool, t
         rig.engine.arrive_together(&study, Urgency::Routine)?;
         rig.engine.send(Change::Signed { key: key(come)?, sign: Sign::AssociationEnded })?;
         if release && let Some(old) = come.checked_sub(AT_A_TIME) {
-            rig.engine.send(Change::Released { key: key(old)? })?;
+            rig.engine.release(&key(old)?)?;
         }
         come += 1;
         if come.is_multiple_of((studies / POINTS).max(1)) {
@@ -96,7 +96,7 @@ fn soak(arguments: &BenchGraph, device: Device, studies: usize, release: bool, t
         held_in_the_end: 0,
     };
     for old in (0..come).skip(if release { come.saturating_sub(AT_A_TIME) } else { 0 }) {
-        rig.engine.send(Change::Released { key: key(old)? })?;
+        rig.engine.release(&key(old)?)?;
     }
     rig.engine.settle()?;
     soak.held_in_the_end = rig.held();
