@@ -6,7 +6,7 @@
 //! | sequence head | features of neighboring slices | a logit per slice |
 //! | segmenter | `[slices, 1, size, size]`, the first window | a logit per pixel |
 //!
-//! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, three to four times as fast
+//! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, two to four times as fast
 //! there. Training and the sequence head are burn's on every device.
 //!
 //! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the

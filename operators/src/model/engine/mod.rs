@@ -1,6 +1,6 @@
 //! What runs the networks of a model: burn on any device, or direct convolutions on the processor.
 //!
-//! Training is burn's. Inference on `cpu` is that of [`direct`], three to four times as fast as burn's there; the measurements
+//! Training is burn's. Inference on `cpu` is that of [`direct`], two to four times as fast as burn's there; the measurements
 //! are in `docs/adr/0005-direct-convolutions-on-the-processor.md`.
 
 mod burn;

@@ -123,6 +123,18 @@ impl Convolution {
     /// Runs it, in `bands` of rows if it is long enough for that. `add` has the layout of the output. Says whether the
     /// images have the lengths of their layouts; if not, the output is not written.
     pub(super) fn run(&self, input: &[f32], output: &mut [f32], add: Option<&[f32]>, bands: usize) -> bool {
+        self.run_by(|rows| rows.dispatch(), input, output, add, bands)
+    }
+
+    /// The same with a choice of the instruction set.
+    pub(super) fn run_by(
+        &self,
+        run: impl Fn(Rows<'_>) -> bool + Sync,
+        input: &[f32],
+        output: &mut [f32],
+        add: Option<&[f32]>,
+        bands: usize,
+    ) -> bool {
         let bands = if self.work() < WORK_OF_A_BAND { 1 } else { bands.max(1) };
         let rows_per_band = self.rows.div_ceil(bands).max(1);
         let band = |(index, output): (usize, &mut [f32])| {
@@ -131,7 +143,7 @@ impl Convolution {
             let add = add.map(|add| add.get(self.output_start + first * self.output_steps[1]..).unwrap_or(&[]));
             let rows = rows_per_band.min(self.rows.saturating_sub(first));
             rows == 0
-                || Rows {
+                || run(Rows {
                     weights: &self.weights,
                     bias: &self.bias,
                     after: self.affine.as_ref().map(|(scale, shift)| (scale.as_slice(), shift.as_slice())),
@@ -144,8 +156,7 @@ impl Convolution {
                     add,
                     rows,
                     columns: self.columns,
-                }
-                .dispatch()
+                })
         };
         let Some(output) = output.get_mut(self.output_start..) else { return false };
         if bands == 1 {
