@@ -52,8 +52,8 @@ fn close(ours: &[f32], theirs: &[f32]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn agrees(card: Card, seed: u64) -> Result<(), TestCaseError> {
-    let network = trained(&card, seed);
+fn agrees(card: &Card, seed: u64) -> Result<(), TestCaseError> {
+    let network = trained(card, seed);
     let direct = Model::new(card.clone(), &network, kernels::Device::Cpu).unwrap();
     let burn = direct.clone().with_engine(Engine::Burn).unwrap();
     prop_assert_eq!((direct.engine(), burn.engine()), (Engine::Direct, Engine::Burn));
@@ -89,13 +89,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn direct_convolutions_say_what_burn_says(card in cards(), seed in 0_u64..1 << 32) {
-        agrees(card, seed)?;
+        agrees(&card, seed)?;
     }
 }
 
 #[test]
 fn the_deepest_encoder_says_what_burn_says() {
-    agrees(Card { arch: Arch::ResNet101, width: 3, ..tiny() }, 7).unwrap();
+    agrees(&Card { arch: Arch::ResNet101, width: 3, ..tiny() }, 7).unwrap();
 }
 
 #[test]
@@ -126,6 +126,7 @@ fn the_batch_the_pool_and_the_split_change_no_bit() {
 }
 
 /// A convolution in plain loops: `[channels, rows, columns]` in and out.
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a sum in f64 is rounded once to f32")]
 fn reference(weights: &Weights, stride: usize, input: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let [out, channels, side, _] = weights.shape;
     let pad = if side % 2 == 1 { side / 2 } else { 0 };
