@@ -228,12 +228,24 @@ pub struct Evaluate {
     /// True masks, `<StudyUID>.nii.gz`
     #[arg(long, value_name = "DIR")]
     pub masks: PathBuf,
+    /// Which scores of masks are printed; `metrics.json` holds all
+    #[arg(long, value_enum, default_value_t = Protocol::Paper)]
+    pub protocol: Protocol,
     /// Write `metrics.json` and `report.html` here
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Which model, and who watches.
     #[command(flatten)]
     pub inference: Inference,
+}
+
+/// Whose definitions masks are scored by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// Per slice, as Ramananda and Sundaresan 2025
+    Paper,
+    /// Per volume, as the challenge INSTANCE 2022
+    Instance,
 }
 
 /// `hemoflow explain`

@@ -17,5 +17,6 @@ mod harness;
 mod laws;
 mod plugin;
 mod real_data;
+mod scores;
 mod support;
 mod telemetry;

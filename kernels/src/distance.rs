@@ -1,14 +1,14 @@
-//! The Euclidean distance transform of a plane mask, exact and in time linear in its pixels.
+//! The Euclidean distance transform of a mask, exact and in time linear in its elements.
 //!
 //! | | shape | unit |
 //! |---|---|---|
-//! | `mask` | `[rows, columns]`, row major | not 0 is inside |
-//! | result | `[rows, columns]` | mm |
+//! | `mask` | `[rows, columns]` or `[depth, rows, columns]`, row major | not 0 is inside |
+//! | result | the same | mm |
 //!
 //! Distances lie between the centres of pixels. This function runs on the host.
 //!
 //! Source: Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, Theory of Computing 8:415-428,
-//! 2012, algorithm 1, once down the columns and once along the rows.
+//! 2012, algorithm 1, along one axis after the other.
 
 /// The distance of each pixel to the next pixel of the mask: 0 inside, infinite if the mask is empty.
 ///
@@ -21,22 +21,30 @@
 /// ```
 #[must_use]
 pub fn distance_mm(mask: &[u8], shape: [usize; 2], spacing_mm: [f64; 2]) -> Vec<f32> {
-    let [rows, columns] = shape;
-    debug_assert_eq!(mask.len(), rows * columns, "the length and the shape");
+    squares(mask, shape, spacing_mm).into_iter().map(|square| square.sqrt() as f32).collect()
+}
+
+/// The same in a volume `[depth, rows, columns]`, `spacing_mm` in the same order.
+#[must_use]
+pub fn volume_distance_mm(mask: &[u8], shape: [usize; 3], spacing_mm: [f64; 3]) -> Vec<f64> {
+    squares(mask, shape, spacing_mm).into_iter().map(f64::sqrt).collect()
+}
+
+/// Squares of distances: a lower envelope along each axis after the other.
+fn squares<const AXES: usize>(mask: &[u8], shape: [usize; AXES], spacing_mm: [f64; AXES]) -> Vec<f64> {
+    debug_assert_eq!(mask.len(), shape.iter().product::<usize>(), "the length and the shape");
     let mut squares: Vec<f64> = mask.iter().map(|pixel| if *pixel != 0 { 0.0 } else { f64::INFINITY }).collect();
-    for column in 0..columns {
-        let line: Vec<f64> = squares.iter().skip(column).step_by(columns).copied().collect();
-        for (row, square) in lower_envelope(&line, spacing_mm[0]).into_iter().enumerate() {
-            squares[row * columns + column] = square;
+    for (axis, (len, spacing_mm)) in shape.iter().zip(spacing_mm).enumerate() {
+        let step: usize = shape[axis + 1..].iter().product();
+        let starts = (0..squares.len()).filter(|start| (start / step.max(1)).is_multiple_of(*len));
+        for start in starts {
+            let line: Vec<f64> = squares[start..].iter().step_by(step).take(*len).copied().collect();
+            for (place, square) in lower_envelope(&line, spacing_mm).into_iter().enumerate() {
+                squares[start + place * step] = square;
+            }
         }
     }
-    if columns > 0 {
-        for line in squares.chunks_exact_mut(columns) {
-            let envelope = lower_envelope(line, spacing_mm[1]);
-            line.copy_from_slice(&envelope);
-        }
-    }
-    squares.into_iter().map(|square| square.sqrt() as f32).collect()
+    squares
 }
 
 /// For each point of a line the least of `height + distance^2` over all points.
@@ -101,6 +109,27 @@ mod tests {
                 let expected = least(pixel) as f32;
                 let nowhere = distance.is_infinite() && expected.is_infinite();
                 prop_assert!(nowhere || (distance - expected).abs() < 1e-4, "{distance} for {expected}");
+            }
+        }
+
+        #[test]
+        fn a_volume_has_the_least_distance_too(
+            shape in [1_usize..6, 1_usize..6, 1_usize..6],
+            inside in vec(0_usize..125, 0..6),
+            spacing in [0.2_f64..6.0, 0.2_f64..3.0, 0.2_f64..3.0],
+        ) {
+            let len = shape.iter().product::<usize>();
+            let mut mask = vec![0; len];
+            inside.iter().for_each(|place| mask[place % len] = 1);
+            let place = |index: usize| [index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]];
+            for (index, distance) in volume_distance_mm(&mask, shape, spacing).into_iter().enumerate() {
+                let to = |other: usize| {
+                    let steps = (0..3).map(|axis| place(index)[axis].abs_diff(place(other)[axis]) as f64 * spacing[axis]);
+                    steps.map(|step| step * step).sum::<f64>().sqrt()
+                };
+                let least = (0..len).filter(|other| mask[*other] != 0).map(to).fold(f64::INFINITY, f64::min);
+                let nowhere = distance.is_infinite() && least.is_infinite();
+                prop_assert!(nowhere || (distance - least).abs() < 1e-9, "{distance} for {least}");
             }
         }
 

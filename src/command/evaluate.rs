@@ -12,13 +12,14 @@ use kernels::Device;
 use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
 use operators::geometry;
 use operators::record::{Mask, SeriesKey, Slice};
+use operators::score::instance::Instance;
 use operators::score::{
     self, Classification, Masks, Metrics, SeriesPrediction, SeriesTruth, SlicePrediction, SliceTruth,
 };
 
 use super::inference::Running;
 use super::{Exit, run};
-use crate::arguments::{Evaluate, Keep};
+use crate::arguments::{Evaluate, Keep, Protocol};
 use crate::collector::{Collected, Current};
 use crate::console::Console;
 
@@ -42,7 +43,7 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
         .map(|(key, current)| truth(&arguments.masks, key, current, method.config.max_gap_mm))
         .collect::<anyhow::Result<_>>()?;
     let metrics = score::evaluate(&predictions, &truth, method.config.mask_gate)?;
-    tell(&metrics, console)?;
+    tell(&metrics, arguments.protocol, console)?;
     console.json(&metrics)?;
     if let Some(out) = &arguments.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
@@ -86,8 +87,16 @@ fn truth(masks: &Path, key: &SeriesKey, current: &Current, max_gap_mm: f64) -> a
         mask: Some(mask),
         voxel_ml: slice.geometry.pixel_area_mm2() * slab / 1e3,
     };
+    let sizes = current.publication.slices.iter().map(|published| [published.plane.rows, published.plane.columns]);
+    let first = sizes.clone().next();
+    let size = first.filter(|first| sizes.clone().all(|size| size == *first));
+    let in_plane = slices.first().map_or([1.0; 2], |slice| slice.geometry.spacing_mm());
+    let mut thickness: Vec<f64> = slabs.clone();
+    thickness.sort_by(f64::total_cmp);
+    let between = thickness.get(thickness.len() / 2).copied().unwrap_or(1.0);
+    let spacing_mm = [between, in_plane[0], in_plane[1]];
     let slices = slices.iter().zip(slabs).zip(volume).map(truth).collect();
-    Ok(SeriesTruth { series: key.series.clone(), slices })
+    Ok(SeriesTruth { series: key.series.clone(), size, spacing_mm, slices })
 }
 
 /// The slices of a volume, each `[rows, columns]`, row major.
@@ -104,8 +113,7 @@ fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn tell(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+fn tell(metrics: &Metrics, protocol: Protocol, console: &mut Console) -> anyhow::Result<()> {
     for (name, scores) in [("slices", &metrics.slices), ("series", &metrics.series)] {
         let Classification { n, positives, auc, sensitivity, specificity, .. } = scores;
         console.line(format!(
@@ -116,6 +124,38 @@ fn tell(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
             metrics.gate
         ))?;
     }
+    match protocol {
+        Protocol::Paper => tell_slices(metrics, console),
+        Protocol::Instance => tell_cases(metrics, console),
+    }
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// By the protocol of INSTANCE: a mean over volumes.
+fn tell_cases(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
+    console.line("mask          cases  empty   DSC    RVD    NSD  HD mm  HD95 mm  lesions found  false")?;
+    for (name, scores) in &metrics.instance {
+        let Instance { cases, empty_predictions, dice, relative_volume_difference, surface_dice, lesions, .. } = scores;
+        console.line(format!(
+            "{name:<12}  {cases:>5}  {empty_predictions:>5}  {}  {}  {}  {:>5}  {:>7}  {:>6} of {:<4}  {:>5}",
+            number(*dice),
+            number(*relative_volume_difference),
+            number(*surface_dice),
+            scores.hausdorff_mm.map_or_else(|| "inf".to_owned(), |mm| format!("{mm:.1}")),
+            scores.hausdorff_95_mm.map_or_else(|| "-".to_owned(), |mm| format!("{mm:.1}")),
+            lesions.found,
+            lesions.present,
+            lesions.false_positive,
+        ))?;
+    }
+    Ok(())
+}
+
+/// By the protocol of the paper: a mean over slices.
+fn tell_slices(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
     console.line("mask          Dice/slice  IoU/slice  Dice/volume  error mL  false-positive mL")?;
     for (name, masks) in
         [("segmentation", &metrics.segmentation), ("pseudo_mask", &metrics.pseudo_mask), ("union", &metrics.union)]

@@ -107,6 +107,71 @@ pub fn youden(scores: &[f32], labels: &[bool]) -> Option<f32> {
     best.map(|(_, score)| score)
 }
 
+/// The share of positives above the lowest gate at which at least `specificity` of the negatives are left alone; `None`
+/// unless both classes occur.
+#[must_use]
+pub fn sensitivity_at(scores: &[f32], labels: &[bool], specificity: f64) -> Option<f64> {
+    let groups = groups(scores, labels);
+    let [positives, negatives] = totals(&groups);
+    share(negatives, negatives)?;
+    let (mut yes, mut no) = (0, 0);
+    for group in groups.iter().rev() {
+        if share(negatives - no - group.negatives, negatives)? < specificity {
+            break;
+        }
+        yes += group.positives;
+        no += group.negatives;
+    }
+    share(yes, positives)
+}
+
+/// An interval of 95 % for the area under the curve of scores that come in cases: cases are drawn, as many as there are, with
+/// replacement (Efron 1979). `None` unless both classes occur.
+#[must_use]
+pub fn auc_interval(cases: &[(Vec<f32>, Vec<bool>)], draws: usize, seed: u64) -> Option<[f64; 2]> {
+    let mut sorted: Vec<(f32, bool, usize)> = Vec::new();
+    for (case, (scores, labels)) in cases.iter().enumerate() {
+        sorted.extend(scores.iter().zip(labels).map(|(score, label)| (*score, *label, case)));
+    }
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // The area of drawn cases, without sorting again: each slice counts as often as its case was drawn.
+    let area = |drawn: &[usize]| {
+        let mut times = vec![0_u64; cases.len()];
+        drawn.iter().for_each(|case| times[*case] += 1);
+        let (mut below, mut yes, mut twice) = (0, 0, 0);
+        for group in sorted.chunk_by(|a, b| a.0 >= b.0) {
+            let count =
+                |class: bool| group.iter().filter(|slice| slice.1 == class).map(|slice| times[slice.2]).sum::<u64>();
+            let (positives, negatives) = (count(true), count(false));
+            twice += positives * (2 * below + negatives);
+            below += negatives;
+            yes += positives;
+        }
+        share(twice, 2 * yes * below)
+    };
+    let cases: Vec<usize> = (0..cases.len()).collect();
+    super::statistics::bootstrap(&cases, area, draws, seed)
+}
+
+/// How probabilities compare with what happened: the mean over probabilities of the distance between them and the share of
+/// positives, in ten bins of equal width; `None` of nothing.
+///
+/// Source: Naeini et al. 2015 (expected calibration error).
+#[must_use]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bin of ten")]
+pub fn calibration_error(probabilities: &[f32], labels: &[bool]) -> Option<f64> {
+    let mut bins = [(0.0, 0_u32, 0_u32); 10];
+    for (probability, label) in probabilities.iter().zip(labels) {
+        let bin = &mut bins[((probability.clamp(0.0, 1.0) * 10.0) as usize).min(9)];
+        bin.0 += f64::from(*probability);
+        bin.1 += u32::from(*label);
+        bin.2 += 1;
+    }
+    let all: u32 = bins.iter().map(|bin| bin.2).sum();
+    let off: f64 = bins.iter().map(|(sum, positives, _)| (sum - f64::from(*positives)).abs()).sum();
+    (all > 0).then(|| off / f64::from(all))
+}
+
 /// `part / whole`, or `None` of nothing.
 pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
     #[allow(clippy::as_conversions, reason = "counts below 2^53")]
@@ -213,6 +278,41 @@ mod tests {
             if let Some(gate) = youden(&scores, &labels) {
                 prop_assert!(scores.iter().all(|other| index(*other) <= index(gate).map(|best| best + 1e-12)));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_gate_finds_more_at_the_same_specificity((scores, labels) in cases(), specificity in 0.0_f64..=1.0) {
+            let at = |gate: f32| Confusion::at(gate, &scores, &labels);
+            let gates = scores.iter().copied().chain([f32::INFINITY]).map(at);
+            let kept = gates.filter(|counts| counts.specificity().is_some_and(|share| share >= specificity));
+            let most = kept.filter_map(|counts| counts.sensitivity()).fold(None, |most: Option<f64>, s| {
+                Some(most.map_or(s, |most| most.max(s)))
+            });
+            prop_assert_eq!(sensitivity_at(&scores, &labels, specificity), most);
+        }
+
+        #[test]
+        fn the_interval_of_cases_that_are_one_holds_the_area((scores, labels) in cases()) {
+            let area = auc(&scores, &labels);
+            let same = vec![(scores, labels); 3];
+            match (auc_interval(&same, 20, 1), area) {
+                (Some([low, high]), Some(area)) => prop_assert!((low - area).abs() < 1e-12 && (high - area).abs() < 1e-12),
+                (interval, area) => prop_assert_eq!(interval.map(|_| ()), area.map(|_| ())),
+            }
+        }
+
+        #[test]
+        fn what_always_says_the_share_is_calibrated(positives in 0_usize..20, negatives in 0_usize..20) {
+            prop_assume!(positives + negatives > 0);
+            #[allow(clippy::cast_precision_loss, reason = "small")]
+            let share = positives as f32 / (positives + negatives) as f32;
+            let labels = [vec![true; positives], vec![false; negatives]].concat();
+            let error = calibration_error(&vec![share; labels.len()], &labels).expect("some");
+            prop_assert!(error < 1e-6);
+            let wrong: Vec<f32> = labels.iter().map(|label| f32::from(u8::from(!label))).collect();
+            prop_assert_eq!(calibration_error(&wrong, &labels), Some(1.0));
         }
     }
 

@@ -13,8 +13,11 @@
 //! which stands beside it.
 
 pub mod auc;
+pub mod instance;
 pub mod overlap;
 mod report;
+pub mod statistics;
+pub mod surface;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::labels::Subtype;
 use crate::record::{InstanceUid, SeriesUid};
 use auc::Confusion;
+use instance::{Case, Instance, Outcome};
 use overlap::{Overlap, union};
 
 pub use report::report;
@@ -54,6 +58,10 @@ pub struct SlicePrediction {
 pub struct SeriesTruth {
     /// The series.
     pub series: SeriesUid,
+    /// Rows and columns of its slices, if all have as many.
+    pub size: Option<[usize; 2]>,
+    /// The distance of voxels: between slices, between rows, between columns, mm.
+    pub spacing_mm: [f64; 3],
     /// Its slices.
     pub slices: Vec<SliceTruth>,
 }
@@ -100,6 +108,8 @@ pub struct Metrics {
     pub pseudo_mask: Masks,
     /// The voxels of either.
     pub union: Masks,
+    /// The same three by the protocol of INSTANCE 2022, for series that are volumes.
+    pub instance: BTreeMap<String, Instance>,
     /// Each subtype by its word.
     pub subtypes: BTreeMap<String, SubtypeScores>,
     /// The ROC curve of slices: false positive rate and sensitivity.
@@ -115,6 +125,12 @@ pub struct Classification {
     pub positives: u64,
     /// Area under the ROC curve, ties half.
     pub auc: Option<f64>,
+    /// Its interval of 95 %, by drawing series.
+    pub auc_interval: Option<[f64; 2]>,
+    /// The share of positives found where nine of ten negatives are left alone.
+    pub sensitivity_at_90: Option<f64>,
+    /// How far probabilities are from the share of positives, mean over ten bins.
+    pub calibration_error: Option<f64>,
     /// At the gate.
     pub sensitivity: Option<f64>,
     /// At the gate.
@@ -146,6 +162,10 @@ pub struct Masks {
     pub volume_bias_ml: Option<f64>,
     /// Mean over all volumes, negatives as 0 mL: difference without its sign, mL.
     pub volume_error_ml: Option<f64>,
+    /// Predicted and true volumes, negatives as 0 mL: ICC(2,1).
+    pub volume_icc: Option<f64>,
+    /// 95 % of the differences lie between (Bland and Altman), mL.
+    pub volume_limits_ml: Option<[f64; 2]>,
     /// Predicted in slices with an empty truth, all together, mL.
     pub false_positive_ml: f64,
 }
@@ -177,9 +197,12 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth], gate: f
     let mut series = Slices::default();
     let mut masks = [Tally::default(), Tally::default(), Tally::default()];
     let mut subtypes: [SubtypeTally; 5] = Default::default();
+    let mut outcomes: [Vec<Outcome>; 3] = Default::default();
     let mut missing_slices = 0;
     for case in truth {
         let mut scores = Vec::with_capacity(case.slices.len());
+        let mut volumes = Volumes::default();
+        all.begin_case();
         for slice in &case.slices {
             let found = known.get(&(&case.series, &slice.instance)).copied();
             missing_slices += u64::from(found.is_none());
@@ -191,28 +214,62 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth], gate: f
             for (tally, mask) in masks.iter_mut().zip([&predicted.mask, &predicted.pseudo, &predicted.union]) {
                 tally.add(&sized(slice, mask, drawn)?, slice.voxel_ml);
             }
+            volumes.add(drawn, &predicted);
             for (tally, subtype) in subtypes.iter_mut().zip(Subtype::ALL) {
                 tally.add(subtype, &predicted.mask, drawn, probability >= gate);
             }
         }
+        series.begin_case();
         series.add(highest(scores), case.slices.iter().any(|slice| slice.label));
+        if let Some(of_case) = volumes.outcomes(case) {
+            outcomes.iter_mut().zip(of_case).for_each(|(outcomes, outcome)| outcomes.push(outcome));
+        }
         let drawn = case.slices.iter().any(|slice| slice.mask.is_some());
         masks.iter_mut().for_each(|tally| tally.end_volume(drawn));
     }
     let [segmentation, pseudo_mask, union] = masks.map(Tally::scores);
+    let names = ["segmentation", "pseudo_mask", "union"].map(str::to_owned);
+    let instance = names.into_iter().zip(outcomes.map(|outcomes| Instance::of(&outcomes))).collect();
     let subtypes =
         Subtype::ALL.iter().zip(subtypes).map(|(subtype, tally)| (subtype.word().to_owned(), tally.scores()));
     Ok(Metrics {
         gate,
         missing_slices,
-        slices: all.scores(gate),
-        series: series.scores(gate),
+        slices: all.classification(gate),
+        series: series.classification(gate),
         segmentation,
         pseudo_mask,
         union,
+        instance,
         subtypes: subtypes.collect(),
-        roc: auc::roc(&all.scores, &all.labels),
+        roc: auc::roc(&all.scores(), &all.labels()),
     })
+}
+
+/// The masks of a series, one slice after the other.
+#[derive(Default)]
+struct Volumes {
+    slices: usize,
+    truth: Vec<u8>,
+    predictions: [Vec<u8>; 3],
+}
+
+impl Volumes {
+    fn add(&mut self, truth: &[u8], predicted: &Predicted) {
+        self.slices += 1;
+        self.truth.extend_from_slice(truth);
+        let masks = [&predicted.mask, &predicted.pseudo, &predicted.union];
+        self.predictions.iter_mut().zip(masks).for_each(|(volume, mask)| volume.extend_from_slice(mask));
+    }
+
+    /// What the predictions are by INSTANCE; `None` if the masks are no volume of all slices.
+    fn outcomes(self, case: &SeriesTruth) -> Option<[Outcome; 3]> {
+        let [rows, columns] = case.size.filter(|_| self.slices == case.slices.len())?;
+        let (shape, spacing_mm) = ([self.slices, rows, columns], case.spacing_mm);
+        let outcome = |prediction| Case { truth: self.truth.clone(), prediction, shape, spacing_mm }.outcome();
+        let [segmentation, pseudo_mask, union] = self.predictions.map(outcome);
+        Some([segmentation?, pseudo_mask?, union?])
+    }
 }
 
 /// The three masks of a slice, empty where there is none.
@@ -245,29 +302,49 @@ fn highest(mut scores: Vec<f32>) -> f32 {
     if scores.is_empty() { 0.0 } else { scores.iter().sum::<f32>() / count }
 }
 
-/// Probabilities with their labels.
+/// Draws of series for an interval.
+const DRAWS: usize = 10_000;
+
+/// Probabilities with their labels, by case.
 #[derive(Default)]
 struct Slices {
-    scores: Vec<f32>,
-    labels: Vec<bool>,
+    cases: Vec<(Vec<f32>, Vec<bool>)>,
 }
 
 impl Slices {
-    fn add(&mut self, score: f32, label: bool) {
-        self.scores.push(score);
-        self.labels.push(label);
+    fn begin_case(&mut self) {
+        self.cases.push(Default::default());
     }
 
-    fn scores(&self, gate: f32) -> Classification {
-        let confusion = Confusion::at(gate, &self.scores, &self.labels);
+    fn add(&mut self, score: f32, label: bool) {
+        if let Some((scores, labels)) = self.cases.last_mut() {
+            scores.push(score);
+            labels.push(label);
+        }
+    }
+
+    fn scores(&self) -> Vec<f32> {
+        self.cases.iter().flat_map(|(scores, _)| scores).copied().collect()
+    }
+
+    fn labels(&self) -> Vec<bool> {
+        self.cases.iter().flat_map(|(_, labels)| labels).copied().collect()
+    }
+
+    fn classification(&self, gate: f32) -> Classification {
+        let (scores, labels) = (self.scores(), self.labels());
+        let confusion = Confusion::at(gate, &scores, &labels);
         let positives = confusion.true_positives + confusion.false_negatives;
         Classification {
             n: positives + confusion.true_negatives + confusion.false_positives,
             positives,
-            auc: auc::auc(&self.scores, &self.labels),
+            auc: auc::auc(&scores, &labels),
+            auc_interval: auc::auc_interval(&self.cases, DRAWS, 0),
+            sensitivity_at_90: auc::sensitivity_at(&scores, &labels, 0.9),
+            calibration_error: auc::calibration_error(&scores, &labels),
             sensitivity: confusion.sensitivity(),
             specificity: confusion.specificity(),
-            youden: auc::youden(&self.scores, &self.labels),
+            youden: auc::youden(&scores, &labels),
         }
     }
 }
@@ -291,7 +368,7 @@ impl Mean {
 }
 
 /// Sums toward [`Masks`].
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Tally {
     dice: Mean,
     iou: Mean,
@@ -301,6 +378,8 @@ struct Tally {
     volume_dice: Mean,
     bias: Mean,
     error: Mean,
+    /// Predicted and true, mL.
+    volumes_ml: Vec<(f64, f64)>,
     false_positive_ml: f64,
     volume: Overlap,
     volume_ml: [f64; 2],
@@ -332,13 +411,17 @@ impl Tally {
         }
         self.bias.add(predicted - truth);
         self.error.add((predicted - truth).abs());
+        self.volumes_ml.push((predicted, truth));
         if volume.truth > 0 {
             self.volume_dice.add(volume.dice().unwrap_or(0.0));
         }
     }
 
     fn scores(self) -> Masks {
+        let agreement = statistics::agreement(&self.volumes_ml);
         Masks {
+            volume_icc: agreement.and_then(|agreement| agreement.icc),
+            volume_limits_ml: agreement.map(|agreement| agreement.limits),
             slices: u64::from(self.dice.count),
             empty_slices: self.empty,
             dice: self.dice.value(),
@@ -396,7 +479,8 @@ mod tests {
             mask: Some(mask.to_vec()),
             voxel_ml: 0.5,
         };
-        vec![SeriesTruth { series: series(), slices: slices.iter().map(slice).collect() }]
+        let size = slices.first().map(|(_, mask)| [1, mask.len()]);
+        vec![SeriesTruth { series: series(), size, spacing_mm: [1.0; 3], slices: slices.iter().map(slice).collect() }]
     }
 
     fn prediction(slices: &[(&str, f32, Option<&[u8]>)]) -> Vec<SeriesPrediction> {

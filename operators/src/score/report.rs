@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::instance::Instance;
 use super::{Classification, Masks, Metrics};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
@@ -36,6 +37,11 @@ pub fn report(title: &str, metrics: &Metrics) -> String {
         masks.map(|(name, scores)| per_volume(name, scores)),
     );
     page += &table(
+        "By the protocol of INSTANCE 2022 (means over volumes with hemorrhage)",
+        &["", "cases", "empty", "DSC", "RVD", "NSD at 0.42 mm", "HD mm", "HD95 mm", "lesions found", "false lesions"],
+        metrics.instance.iter().map(|(name, scores)| per_case(name, scores)),
+    );
+    page += &table(
         "Subtypes (slices that show them)",
         &["", "slices", "found", "Dice", "voxels found"],
         metrics.subtypes.iter().map(|(name, scores)| {
@@ -62,6 +68,16 @@ fn per_volume(name: &str, scores: &Masks) -> Vec<String> {
     let numbers =
         [scores.volume_dice, scores.volume_bias_ml, scores.volume_error_ml, Some(scores.false_positive_ml)].map(number);
     [vec![name.to_owned(), scores.volumes.to_string()], numbers.to_vec()].concat()
+}
+
+fn per_case(name: &str, scores: &Instance) -> Vec<String> {
+    let counts = [scores.cases, scores.empty_predictions].map(|count| count.to_string());
+    let means = [scores.dice, scores.relative_volume_difference, scores.surface_dice].map(number);
+    let infinite = scores.hausdorff_mm.is_none() && scores.empty_predictions > 0;
+    let hausdorff = if infinite { "infinite".to_owned() } else { number(scores.hausdorff_mm) };
+    let found = format!("{} of {}", scores.lesions.found, scores.lesions.present);
+    let rest = [hausdorff, number(scores.hausdorff_95_mm), found, scores.lesions.false_positive.to_string()];
+    [vec![escaped(name)], counts.to_vec(), means.to_vec(), rest.to_vec()].concat()
 }
 
 fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
