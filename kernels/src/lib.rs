@@ -34,6 +34,7 @@
     reason = "`as` is how cube functions convert, and launches narrow sizes that they have checked"
 )]
 
+pub mod array;
 pub mod bits;
 pub mod cam;
 pub mod components;
@@ -52,5 +53,6 @@ pub mod window;
 mod compare;
 mod launch;
 
+pub use array::Array;
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;
