@@ -23,10 +23,18 @@ impl Linear {
         let (low, fraction) = (0..to).map(|index| position(index, from, to)).map(|(low, f)| (low as u32, f)).unzip();
         Self { low, fraction }
     }
+
+    /// The first and the last output between each two inputs, in order: all others lie between two of these.
+    pub(crate) fn ends(&self) -> Vec<u32> {
+        let last = self.low.len().saturating_sub(1);
+        let starts = |index: usize| index == 0 || self.low[index - 1] != self.low[index];
+        let is_end = |index: usize| starts(index) || index == last || starts(index + 1);
+        (0..self.low.len()).filter(|index| is_end(*index)).map(|index| index as u32).collect()
+    }
 }
 
 /// Where the centre of output `index` lies between the centres of inputs, the edges clamped.
-fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
+pub(crate) fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
     // (index + 0.5) * from / to - 0.5 over the common denominator 2 * to.
     let numerator = ((2 * index + 1) * from).saturating_sub(to);
     let (low, rest) = (numerator / (2 * to), numerator % (2 * to));
@@ -48,23 +56,43 @@ pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     if values.is_empty() {
         return Vec::new();
     }
-    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
     let mut result = Vec::with_capacity(to[0] * to[1]);
-    for row in 0..to[0] {
-        let (low, fraction) = position(row, from[0], to[0]);
-        let above = &values[low * from[1]..][..from[1]];
-        let below = &values[(low + 1).min(from[0] - 1) * from[1]..][..from[1]];
-        for &(left, across) in &columns {
-            let right = (left + 1).min(from[1] - 1);
-            let upper = lerp(above[left], above[right], across);
-            let lower = lerp(below[left], below[right], across);
-            result.push(lerp(upper, lower, fraction));
-        }
-    }
+    rows(values, from, to, 0..to[0], |_, [above, below], fraction| {
+        result.extend(above.iter().zip(below).map(|(above, below)| lerp(*above, *below, fraction)));
+    });
     result
 }
 
+/// Hands the rows of a plane that [`bilinear`] gives to `each`, those of `which`: the index, the rows of the input above and
+/// below, resampled to the columns, and how far the row lies between them.
+pub(crate) fn rows(
+    values: &[f32],
+    from: [usize; 2],
+    to: [usize; 2],
+    which: impl Iterator<Item = usize>,
+    mut each: impl FnMut(usize, [&[f32]; 2], f32),
+) {
+    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
+    let widen = |row: usize, wide: &mut Vec<f32>| {
+        let row = &values[row * from[1]..][..from[1]];
+        let between = |&(left, across): &(usize, f32)| lerp(row[left], row[(left + 1).min(from[1] - 1)], across);
+        wide.clear();
+        wide.extend(columns.iter().map(between));
+    };
+    let (mut above, mut below, mut held) = (Vec::new(), Vec::new(), None);
+    for row in which {
+        let (low, fraction) = position(row, from[0], to[0]);
+        if held != Some(low) {
+            widen(low, &mut above);
+            widen((low + 1).min(from[0] - 1), &mut below);
+            held = Some(low);
+        }
+        each(row, [&above, &below], fraction);
+    }
+}
+
 /// A value on the way from `a` to `b`; exactly `a` where they are equal.
+#[inline]
 pub(crate) fn lerp(a: f32, b: f32, fraction: f32) -> f32 {
     a + fraction * (b - a)
 }

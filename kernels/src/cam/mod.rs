@@ -18,21 +18,25 @@
 //! A sum that is NaN counts as no activation, an infinite one as the largest finite number. Given maps count as zero
 //! where they are not finite; differences between their values must be finite.
 //!
+//! On a processor the host's own loops are faster than the runtime's, whose memory everything would be copied to: functions
+//! that take slices use them there. Those of [`on_device`] use the kernels everywhere.
+//!
 //! Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2; Selvaraju et
 //! al., Grad-CAM, ICCV 2017, section 3.1, for the equality.
 
+mod host;
 mod reference;
 mod upsample;
 mod weigh;
 
+use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, download, upload, upload_finite};
+use crate::launch::{check, on_processor};
 
-pub use reference::{activation_reference, normalized_reference, reference, region_reference};
+pub use reference::{above_reference, activation_reference, normalized_reference, reference, region_reference};
 
-use upsample::{Maps, region_on, shares_on};
-use weigh::activation_on;
+pub use weigh::Feature;
 
 const KERNEL: &str = "cam";
 
@@ -51,13 +55,11 @@ pub fn activation(
     shape: [usize; 4],
     weights: &[f32],
 ) -> Result<Vec<f32>, KernelError> {
-    let [slices, channels, rows, columns] = shape;
-    check_features(features, shape, weights)?;
-    if slices * rows * columns == 0 || channels == 0 {
-        return Ok(vec![0.0; slices * rows * columns]);
+    check_features(features.len(), shape, weights.len())?;
+    if on_processor(client) {
+        return Ok(host::activation(features, shape, weights));
     }
-    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
-    download(client, KERNEL, maps)
+    on_device::activation(&Array::upload(client, features), shape, &Array::upload(client, weights))?.download()
 }
 
 /// Upsamples maps bilinearly to `size` and spreads each over `[0, 1]`.
@@ -67,13 +69,14 @@ pub fn activation(
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if the result is too large for one launch, or if
 /// the device fails.
 pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
-    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
+    check_maps(maps.len(), shape)?;
     if maps.is_empty() || size[0] * size[1] == 0 {
         return Ok(Vec::new());
     }
-    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
-    let shares = shares_on(client, &maps)?;
-    download(client, KERNEL, shares)
+    if on_processor(client) {
+        return Ok(host::normalized(maps, shape, size));
+    }
+    on_device::normalized(&Array::upload(client, maps), shape, size)?.download()
 }
 
 /// The cells of the normalized maps above `threshold`, as 1; all others are 0.
@@ -88,13 +91,14 @@ pub fn region(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
-    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
+    check_maps(maps.len(), shape)?;
     if maps.is_empty() || size[0] * size[1] == 0 {
         return Ok(Vec::new());
     }
-    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
-    let region = region_on(client, &maps, threshold)?;
-    download(client, KERNEL, region)
+    if on_processor(client) {
+        return Ok(host::region(maps, shape, size, threshold));
+    }
+    on_device::region(&Array::upload(client, maps), shape, size, threshold)?.download()
 }
 
 /// From features to regions: [`activation`], then [`region`], the maps left on the device.
@@ -123,24 +127,104 @@ pub fn cam(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
-    let [slices, channels, rows, columns] = shape;
-    check_features(features, shape, weights)?;
-    if slices * rows * columns == 0 || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
+    check_features(features.len(), shape, weights.len())?;
+    if on_processor(client) {
+        let maps = activation(client, features, shape, weights)?;
+        return region(client, &maps, [shape[0], shape[2], shape[3]], size, threshold);
     }
-    if channels == 0 {
-        // Without features every map is constant.
-        return Ok(vec![0; slices * size[0] * size[1]]);
-    }
-    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
-    let maps = Maps::new(client, &maps, [slices, rows, columns], size)?;
-    let region = region_on(client, &maps, threshold)?;
-    download(client, KERNEL, region)
+    let (features, weights) = (Array::upload(client, features), Array::upload(client, weights));
+    on_device::cam(&features, shape, &weights, size, threshold)?.download()
 }
 
-fn check_features(features: &[f32], shape: [usize; 4], weights: &[f32]) -> Result<(), KernelError> {
-    check(KERNEL, "features", features.len(), shape.iter().product())?;
-    check(KERNEL, "weights", weights.len(), shape[1])
+/// The same for arrays on a device, by array: nothing is transferred and nothing is waited for.
+pub mod on_device {
+    use super::{Array, KernelError};
+
+    pub use super::upsample::{normalized, packed_above, packed_region, region};
+    use super::weigh::Feature;
+    pub use super::weigh::activation;
+
+    /// From features to regions: [`activation`], then [`region`].
+    ///
+    /// # Errors
+    ///
+    /// As [`activation`] and [`region`].
+    pub fn cam<F: Feature>(
+        features: &Array<F>,
+        shape: [usize; 4],
+        weights: &Array<f32>,
+        size: [usize; 2],
+        threshold: f32,
+    ) -> Result<Array<u8>, KernelError> {
+        let [slices, _, rows, columns] = shape;
+        let maps = activation(features, shape, weights)?;
+        region(&maps, [slices, rows, columns], size, threshold)
+    }
+}
+
+/// What of upsampled maps is above `threshold`, as they are: 1 there, else 0, `[slices, rows, columns]` of `size`.
+///
+/// A GPU sends one bit a cell; on a processor the host upsamples.
+///
+/// # Errors
+///
+/// As [`normalized`].
+///
+/// # Examples
+///
+/// ```
+/// use kernels::{Device, cam};
+///
+/// let client = Device::Cpu.client()?;
+/// assert_eq!(cam::above(&client, &[-1.0, 2.0], [1, 1, 2], [1, 4], 0.0)?, [0, 0, 1, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn above(
+    client: &Client,
+    maps: &[f32],
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Vec<u8>, KernelError> {
+    check_maps(maps.len(), shape)?;
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    if on_processor(client) {
+        return Ok(host::above(maps, shape, size, threshold));
+    }
+    on_device::packed_above(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
+}
+
+/// Bytes that [`on_device::activation`] moves, of features of `element` bytes: each feature and weight once, the maps
+/// once. The same are the fewest.
+#[must_use]
+pub const fn activation_bytes([slices, channels, rows, columns]: [usize; 4], element: usize) -> usize {
+    slices * rows * columns * (channels * element + 4) + 4 * channels
+}
+
+/// Bytes that upsampling moves, to cells of `bits` bits: the maps, the widened maps there and back, the ranges, the axes,
+/// the cells. Rows of widened maps that several cells read are counted once; a cache serves the rest.
+#[must_use]
+pub const fn upsampled_bytes([slices, rows, columns]: [usize; 3], size: [usize; 2], bits: usize) -> usize {
+    let wide = 4 * slices * rows * size[1];
+    let ends = 8 * (rows + 1) * slices * 2;
+    upsampled_floor_bytes([slices, rows, columns], size, bits) + 2 * wide + ends + 8 * (size[0] + size[1])
+}
+
+/// The fewest bytes that upsampling moves: maps read once, cells of `bits` bits written once.
+#[must_use]
+pub const fn upsampled_floor_bytes([slices, rows, columns]: [usize; 3], size: [usize; 2], bits: usize) -> usize {
+    4 * slices * rows * columns + (slices * size[0] * size[1] * bits).div_ceil(8)
+}
+
+fn check_features(features: usize, shape: [usize; 4], weights: usize) -> Result<(), KernelError> {
+    check(KERNEL, "features", features, shape.iter().product())?;
+    check(KERNEL, "weights", weights, shape[1])
+}
+
+fn check_maps(maps: usize, shape: [usize; 3]) -> Result<(), KernelError> {
+    check(KERNEL, "maps", maps, shape.iter().product())
 }
 
 #[cfg(test)]
@@ -172,11 +256,19 @@ mod tests {
         seed.iter().copied().cycle().take(len).collect()
     }
 
+    const TOLERANCE: f32 = 1e-4;
+
     /// Cells that differ where the share is not within rounding of the threshold.
-    fn misplaced(actual: &[u8], shares: &[f32], threshold: f32) -> usize {
+    fn misplaced(actual: &[u8], shares: &[f32], threshold: f32, tolerance: f32) -> usize {
         let wrong =
-            |(cell, share): (&u8, &f32)| (share - threshold).abs() > 1e-4 && *cell != u8::from(*share > threshold);
+            |(cell, share): (&u8, &f32)| (share - threshold).abs() > tolerance && *cell != u8::from(*share > threshold);
         actual.iter().zip(shares).filter(|pair| wrong(*pair)).count()
+    }
+
+    /// Upsampled values, not finite ones as zero.
+    fn above_values(maps: &[f32], [_, rows, columns]: [usize; 3], size: [usize; 2]) -> Vec<f32> {
+        let finite: Vec<f32> = maps.iter().map(|value| if value.is_finite() { *value } else { 0.0 }).collect();
+        finite.chunks(rows * columns).flat_map(|map| crate::resize::bilinear(map, [rows, columns], size)).collect()
     }
 
     proptest! {
@@ -196,23 +288,47 @@ mod tests {
             let shape = [slices, channels, map[0], map[1]];
             let features = filled(&seed, shape.iter().product());
             let weights = filled(&weights, channels);
+            let (device, device_weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
             let maps = activation(&client, &features, shape, &weights).expect("maps");
+            let by_kernel = on_device::activation(&device, shape, &device_weights).expect("maps").download().expect("maps");
             let expected = activation_reference(&features, shape, &weights);
             let planes = [slices, map[0], map[1]];
             // Sums of up to 70 products of 100 each, in the same order; products may be fused. Infinite sums are equal.
             assert_close(planes, &maps, &expected, 70.0 * 100.0 * f32::EPSILON * 4.0);
+            assert_close(planes, &by_kernel, &expected, 70.0 * 100.0 * f32::EPSILON * 4.0);
 
             // Differences of finite maps are finite.
             let bounded: Vec<f32> = seed.iter().map(|v| if v.is_nan() { *v } else { v.clamp(-1e4, 1e4) }).collect();
             let maps = filled(&bounded, planes.iter().product());
-            let shares = normalized(&client, &maps, planes, to).expect("shares");
+            let device = Array::upload(&client, &maps);
             let expected = normalized_reference(&maps, planes, to);
-            // One rounding of an interpolated value over the range; ranges here are 0 or far above rounding.
-            assert_close([slices, to[0], to[1]], &shares, &expected, 1e-4);
-            prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            // Roundings of interpolated values over the range, which may be small where rows of large values are skipped.
+            let range = |values: &[f32]| {
+                let [low, high] = [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
+                high - low
+            };
+            let largest = maps.iter().filter(|value| value.is_finite()).fold(0.0, |most, value| value.abs().max(most));
+            let least = above_values(&maps, planes, to).chunks(to[0] * to[1]).map(range).filter(|range| *range > 0.0).fold(f32::MAX, f32::min);
+            let tolerance = TOLERANCE + 8.0 * f32::EPSILON * largest / least;
+            let by_kernel = on_device::normalized(&device, planes, to).expect("shares").download().expect("shares");
+            for shares in [normalized(&client, &maps, planes, to).expect("shares"), by_kernel] {
+                assert_close([slices, to[0], to[1]], &shares, &expected, tolerance);
+                prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            }
+            let by_kernel = on_device::region(&device, planes, to, threshold).expect("a region").download().expect("a region");
+            let packed = on_device::packed_region(&device, planes, to, threshold).expect("bits");
+            prop_assert_eq!(&packed.unpacked().expect("a region"), &by_kernel);
+            for cells in [region(&client, &maps, planes, to, threshold).expect("a region"), by_kernel] {
+                prop_assert_eq!(misplaced(&cells, &expected, threshold, tolerance), 0);
+            }
 
-            let cells = region(&client, &maps, planes, to, threshold).expect("a region");
-            prop_assert_eq!(misplaced(&cells, &expected, threshold), 0);
+            let lifted: Vec<f32> = maps.iter().map(|value| value / 1e4 - threshold).collect();
+            let values = above_values(&lifted, planes, to);
+            let by_kernel = on_device::packed_above(&Array::upload(&client, &lifted), planes, to, 0.0).expect("bits");
+            for cells in [above(&client, &lifted, planes, to, 0.0).expect("cells"), by_kernel.unpacked().expect("cells")] {
+                prop_assert_eq!(misplaced(&cells, &values, 0.0, TOLERANCE), 0);
+                prop_assert_eq!(cells.len(), above_reference(&lifted, planes, to, 0.0).len());
+            }
         }
 
         #[test]
@@ -225,7 +341,12 @@ mod tests {
             let maps = activation(&client, &features, shape, &weights).expect("maps");
             prop_assert_eq!(&whole, &region(&client, &maps, [2, 8, 8], to, threshold).expect("a region"));
             let expected = normalized_reference(&activation_reference(&features, shape, &weights), [2, 8, 8], to);
-            prop_assert_eq!(misplaced(&whole, &expected, threshold), 0);
+            prop_assert_eq!(misplaced(&whole, &expected, threshold, TOLERANCE), 0);
+
+            let (features, weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
+            let whole = on_device::cam(&features, shape, &weights, to, threshold).expect("a region").download();
+            let maps = on_device::activation(&features, shape, &weights).expect("maps");
+            prop_assert_eq!(whole, on_device::region(&maps, [2, 8, 8], to, threshold).expect("a region").download());
         }
 
         #[test]
