@@ -51,6 +51,8 @@ pub mod window;
 #[cfg(test)]
 mod compare;
 mod launch;
+#[cfg(all(test, feature = "cpu"))]
+mod ptx;
 
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;

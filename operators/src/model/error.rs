@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kernels::Device;
 
+use crate::tensor::Precision;
+
 /// A model that cannot be read, built or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,6 +77,14 @@ pub enum ModelError {
         device: Device,
         /// The Cargo feature that adds it.
         feature: &'static str,
+    },
+    /// The device does not compute in numbers of this width.
+    #[error("{device} does not compute in {precision}")]
+    Precision {
+        /// The device.
+        device: Device,
+        /// The numbers.
+        precision: Precision,
     },
     /// The device failed.
     #[error("{network}: the device failed: {reason}")]

@@ -10,7 +10,7 @@
 //! segmenter one by one (which is also the fastest there), sequences in batches of a fixed size, padded where there are
 //! fewer, and features and logits are summed on the host in a fixed order. On other devices results agree to rounding.
 
-mod card;
+pub(crate) mod card;
 mod device;
 mod error;
 mod head;
@@ -25,7 +25,7 @@ use std::path::Path;
 
 use burn::module::Module as _;
 use burn::tensor::{Tensor, TensorData};
-use kernels::Device;
+use kernels::{Array, Device};
 use rayon::prelude::*;
 
 pub use card::{Arch, Card, Context, Pooling, TrainedWith};
@@ -36,7 +36,9 @@ pub(crate) use device::connect;
 pub(crate) use head::Head;
 
 use crate::record::{Digest, ModelName};
+use crate::tensor::{Precision, array_of, tensor_of};
 use resnet::ResNet;
+use unet::UNet;
 
 /// Sequences that run at once.
 const SEQUENCES: usize = 8;
@@ -59,10 +61,15 @@ pub struct EncodedSlice {
 pub struct Model {
     card: Card,
     digest: Digest,
+    /// The digest at full precision.
+    exact: Digest,
     device: Device,
     network: Network,
+    /// What the encoder and the segmenter compute in.
+    precision: Precision,
     /// The encoder without normalization layers.
     folded: ResNet,
+    segmenter: UNet,
     cam_weights: Vec<f32>,
     cam_bias: f32,
 }
@@ -86,7 +93,33 @@ impl Model {
             None => 0.0,
         };
         let folded = network.encoder.clone().folded();
-        Ok(Self { card, digest, device, network, folded, cam_weights, cam_bias })
+        let segmenter = network.unet.clone();
+        let precision = Precision::F32;
+        Ok(Self { card, digest, exact: digest, device, network, precision, folded, segmenter, cam_weights, cam_bias })
+    }
+
+    /// The same weights, with the encoder and the segmenter in narrower numbers. Another digest names its results; what is
+    /// saved or trained further stays `f32`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Precision`] if the device does not compute in them.
+    pub fn at(mut self, precision: Precision) -> Result<Self, ModelError> {
+        if precision == self.precision {
+            return Ok(self);
+        }
+        if !precision.is_supported(&connect(self.device)?) {
+            return Err(ModelError::Precision { device: self.device, precision });
+        }
+        self.precision = precision;
+        self.folded = precision.cast(self.network.encoder.clone().folded());
+        self.segmenter = precision.cast(self.network.unet.clone());
+        self.digest = match precision {
+            Precision::F32 => self.exact,
+            Precision::F16 | Precision::Bf16 =>
+                Digest::builder("model at").digest(&self.exact).bytes(precision.to_string().as_bytes()).finish(),
+        };
+        Ok(self)
     }
 
     /// A model of random weights: the shapes and the speed of a trained one.
@@ -182,6 +215,19 @@ impl Model {
         Ok(maps.into_iter().map(|map| self.pooled(map)).collect())
     }
 
+    /// The last stage's maps of slices, without leaving the device: `images` is `[slices, windows, size, size]`, the result
+    /// `[slices, D, rows, columns]`. On `cpu` both pass through the host.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
+    pub fn maps(&self, images: Array<f32>, slices: usize) -> Result<Array<f32>, ModelError> {
+        let client = images.client().clone();
+        let size = self.card.input_size;
+        let images = tensor_of(images, [slices, self.card.windows.len(), size, size], self.device)?;
+        array_of(self.folded.maps(self.precision.input(images)), &client)
+    }
+
     /// One logit for each slice of each sequence; a sequence is a slice's features by position, D numbers each.
     ///
     /// # Errors
@@ -198,7 +244,7 @@ impl Model {
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn segment(&self, images: &[f32], slices: usize) -> Result<Vec<f32>, ModelError> {
-        Ok(self.by_slices("segmenter", images, slices, 1, |images| self.network.unet.forward(images))?.concat())
+        Ok(self.by_slices("segmenter", images, slices, 1, |images| self.segmenter.forward(images))?.concat())
     }
 
     /// Runs a network over slices and gives its output for each of them.
@@ -218,7 +264,7 @@ impl Model {
         let batches = images.par_chunks(at_once * length).map(|batch| {
             let count = batch.len() / length;
             let input = Tensor::<4>::from_data(TensorData::new(batch.to_vec(), [count, channels, size, size]), &device);
-            let output = host(network, run(input))?;
+            let output = host(network, run(self.precision.input(input)))?;
             Ok(output.chunks(output.len() / count).map(<[f32]>::to_vec).collect::<Vec<_>>())
         });
         Ok(batches.collect::<Result<Vec<_>, ModelError>>()?.concat())
