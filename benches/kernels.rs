@@ -119,7 +119,7 @@ fn windows(bench: &Bench, client: &Client) -> Result<(), Box<dyn Error>> {
     for size in [[256, 256], [512, 512], [224, 224]] {
         let stored = Stored::Signed(&values);
         let bytes = values.len() * 2 + three.len() * size[0] * size[1] * 4;
-        let host = || drop(black_box(window::reference(stored, shape, rescale, &three, size)));
+        let host = || drop(black_box(window::reference(stored, shape, rescale, &three, size, window::Filter::Area)));
         let device =
             || window::window(client, stored, shape, rescale, &three, size).map(|image| drop(black_box(image)));
         let name = format!("window/512x512-3x{}x{}", size[0], size[1]);

@@ -34,6 +34,7 @@
     reason = "`as` is how cube functions convert, and launches narrow sizes that they have checked"
 )]
 
+pub mod array;
 pub mod bits;
 pub mod cam;
 pub mod components;
@@ -54,5 +55,6 @@ mod launch;
 #[cfg(all(test, feature = "cpu"))]
 mod ptx;
 
+pub use array::Array;
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;
