@@ -2,6 +2,8 @@
 
 mod cost;
 mod figures;
+mod input;
+mod networks;
 mod resident;
 mod rig;
 mod shadow;
@@ -27,7 +29,7 @@ use crate::console::Console;
 pub(super) fn bench(arguments: &Bench, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
     match arguments {
         Bench::Kernels(kernels) => sweep::measure(kernels, device, console),
-        Bench::Models(_) => anyhow::bail!("not yet"),
+        Bench::Models(models) => networks::measure(models, device, console),
         Bench::Graph(graph) => measure_graph(graph, device, console),
     }
 }

@@ -9,7 +9,7 @@ use kernels::units::{Rescale, Stored, Window};
 use kernels::{bits, cam, fuse, histogram, window};
 
 use super::case::{Case, Place, Work};
-use super::input::{INTERCEPT_HU, bright, head, neighbors, numbers, repeated, speckles};
+use crate::command::bench::input::{INTERCEPT_HU, bright, head, neighbors, numbers, repeated, speckles};
 
 /// A kernel, and its problem of a size and a batch.
 pub(super) struct Entry {

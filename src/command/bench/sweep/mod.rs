@@ -2,7 +2,6 @@
 
 mod case;
 mod catalogue;
-mod input;
 mod table;
 mod yardstick;
 

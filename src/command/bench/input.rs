@@ -51,8 +51,8 @@ pub(super) fn neighbors(slices: usize) -> Vec<Vec<Term>> {
 }
 
 /// One slice's array, once for each of `batch` slices.
-pub(super) fn repeated<T: Copy>(slice: &[T], batch: usize) -> Vec<T> {
-    slice.repeat(batch)
+pub(super) fn repeated<T: Clone>(slice: &[T], batch: usize) -> Vec<T> {
+    std::iter::repeat_n(slice, batch).flatten().cloned().collect()
 }
 
 #[cfg(test)]
