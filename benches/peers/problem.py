@@ -195,15 +195,16 @@ def slow_distance(np, mask):
     """The distance to the next pixel of the mask, a row of targets at a time."""
     result = np.empty(mask.shape, np.float32)
     for plane, out in zip(mask, result):
-        border = plane.astype(bool)
-        inner = border.copy()
-        inner[1:-1, 1:-1] &= border[:-2, 1:-1] & border[2:, 1:-1] & border[1:-1, :-2] & border[1:-1, 2:]
-        ys, xs = np.nonzero(border & ~inner | border & (np.arange(len(plane))[:, None] % len(plane) < 1))
+        inside = plane.astype(bool)
+        around = np.pad(inside, 1)
+        # The next pixel of a mask lies at its border.
+        deep = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+        ys, xs = np.nonzero(inside & ~deep)
         columns = np.arange(plane.shape[1])[:, None]
         for row in range(plane.shape[0]):
             squares = (ys - row) ** 2 + (xs - columns) ** 2
             out[row] = np.sqrt(squares.min(1)) * SPACING_MM
-        out[border] = 0
+        out[inside] = 0
     return result
 
 
