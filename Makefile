@@ -37,8 +37,9 @@ lint: setup
 docs: setup
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: setup
-	$(CARGO) bench --locked --workspace --bench kernels -- --quick
+bench: build
+	target/release/hemoflow bench kernels --quick
+	target/release/hemoflow bench models --quick
 
 clean:
 	$(CARGO) clean
