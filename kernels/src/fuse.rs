@@ -15,9 +15,10 @@
 
 use cubecl::prelude::*;
 
+use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, download, finite, spread, upload, upload_finite};
+use crate::launch::{check, finite, finite_on, spread};
 use crate::resize::lerp;
 
 const KERNEL: &str = "fuse";
@@ -146,28 +147,45 @@ fn between(index: usize, offset: f32, len: usize) -> (usize, f32) {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn fuse(client: &Client, maps: &[f32], shape: [usize; 3], targets: &[Vec<Term>]) -> Result<Vec<f32>, KernelError> {
-    let [count, rows, columns] = shape;
-    check(KERNEL, "maps", maps.len(), count * rows * columns)?;
-    let all: Vec<Term> = targets.iter().flatten().copied().collect();
+    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
+    check_terms(shape, targets)?;
+    on_device(&Array::upload(client, maps), shape, targets)?.download()
+}
+
+fn check_terms([count, ..]: [usize; 3], targets: &[Vec<Term>]) -> Result<(), KernelError> {
     let means_nothing = |term: &Term| {
         term.map >= count || ![term.weight, term.offset[0], term.offset[1]].iter().all(|number| number.is_finite())
     };
-    if let Some(index) = all.iter().position(means_nothing) {
-        return Err(KernelError::Meaningless { kernel: KERNEL, array: "terms", index });
+    match targets.iter().flatten().position(means_nothing) {
+        Some(index) => Err(KernelError::Meaningless { kernel: KERNEL, array: "terms", index }),
+        None => Ok(()),
     }
+}
+
+/// Fuses maps on their device; does not wait for it.
+///
+/// # Errors
+///
+/// As [`fuse`], but for what fails on the device: that is told where the result is waited for.
+pub fn on_device(maps: &Array<f32>, shape: [usize; 3], targets: &[Vec<Term>]) -> Result<Array<f32>, KernelError> {
+    let [count, rows, columns] = shape;
+    check(KERNEL, "maps", maps.len(), count * rows * columns)?;
+    check_terms(shape, targets)?;
+    let client = maps.client();
     let len = targets.len() * rows * columns;
-    if len == 0 || all.is_empty() {
-        return Ok(vec![0.0; len]);
+    if len == 0 || targets.iter().all(Vec::is_empty) {
+        return Ok(Array::upload(client, &vec![0.0; len]));
     }
     let ends = targets.iter().scan(0, |end, terms| {
         *end += terms.len();
         Some(*end as u32)
     });
     let starts: Vec<u32> = std::iter::once(0).chain(ends).collect();
-    let indices: Vec<u32> = all.iter().map(|term| term.map as u32).collect();
-    let numbers: Vec<f32> = all.iter().flat_map(|term| [term.weight, term.offset[0], term.offset[1]]).collect();
+    let indices: Vec<u32> = targets.iter().flatten().map(|term| term.map as u32).collect();
+    let numbers: Vec<f32> =
+        targets.iter().flatten().flat_map(|term| [term.weight, term.offset[0], term.offset[1]]).collect();
     let spread = spread(client, KERNEL, len)?;
-    let output = client.empty(len * size_of::<f32>());
+    let output = Array::empty(client, len);
     // SAFETY: the kernel compares its position with the length of `out`, which gives one target each; `starts` bounds
     // the terms of a target, whose maps were checked; positions are clamped to the cells of a map.
     unsafe {
@@ -175,17 +193,36 @@ pub fn fuse(client: &Client, maps: &[f32], shape: [usize; 3], targets: &[Vec<Ter
             client,
             spread.cubes,
             spread.units,
-            BufferArg::from_raw_parts(upload_finite(client, maps), maps.len()),
-            BufferArg::from_raw_parts(upload(client, &starts), starts.len()),
-            BufferArg::from_raw_parts(upload(client, &indices), indices.len()),
-            BufferArg::from_raw_parts(upload(client, &numbers), numbers.len()),
-            BufferArg::from_raw_parts(output.clone(), len),
+            maps.argument(),
+            Array::upload(client, &starts).argument(),
+            Array::upload(client, &indices).argument(),
+            Array::upload(client, &numbers).argument(),
+            output.argument(),
             rows,
             columns,
             spread.run,
         );
     }
-    download(client, KERNEL, output)
+    Ok(output)
+}
+
+/// Bytes that one call moves: each map and each fused map once, the terms and their bounds.
+///
+/// A map is read again for each target that it is a term of; those reads are near one another and are served by a cache.
+#[must_use]
+pub const fn bytes([maps, rows, columns]: [usize; 3], targets: usize, terms: usize) -> usize {
+    floor_bytes([maps, rows, columns], targets) + 4 * (targets + 1) + 16 * terms
+}
+
+/// The fewest bytes that the problem moves: maps read once, fused maps written once.
+#[must_use]
+pub const fn floor_bytes([maps, rows, columns]: [usize; 3], targets: usize) -> usize {
+    4 * (maps + targets) * rows * columns
+}
+
+#[cube]
+fn between_on(a: f32, b: f32, fraction: f32) -> f32 {
+    a + fraction * (b - a)
 }
 
 #[cube(launch_unchecked)]
@@ -217,9 +254,11 @@ fn fuse_kernel(
                 let above = map + top * columns;
                 let below = map + min(top + 1, rows - 1) * columns;
                 let across = x - x.floor();
-                let upper = maps[above + left] + across * (maps[above + right] - maps[above + left]);
-                let lower = maps[below + left] + across * (maps[below + right] - maps[below + left]);
-                sum += numbers[3 * term] * (upper + (y - y.floor()) * (lower - upper));
+                let upper =
+                    between_on(finite_on::<f32>(maps[above + left]), finite_on::<f32>(maps[above + right]), across);
+                let lower =
+                    between_on(finite_on::<f32>(maps[below + left]), finite_on::<f32>(maps[below + right]), across);
+                sum += numbers[3 * term] * between_on(upper, lower, y - y.floor());
             }
             out[position] = sum;
         }

@@ -16,9 +16,10 @@
 
 use cubecl::prelude::*;
 
+use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, download, spread, upload};
+use crate::launch::{check, spread};
 use crate::units::{Rescale, Stored};
 
 const KERNEL: &str = "histogram";
@@ -72,13 +73,72 @@ pub fn histogram(
     if stored.is_empty() || bins == 0 {
         return Ok(vec![0; bins]);
     }
-    let bounds = Bounds::new(stored, rescale, lower_hu, bins);
-    let arguments = (region, &bounds);
+    let inside = Array::upload(client, region);
     let counts = match stored {
-        Stored::Signed(values) => launch(client, values, arguments)?,
-        Stored::Unsigned(values) => launch(client, values, arguments)?,
+        Stored::Signed(values) => on_device(&Array::upload(client, values), rescale, &inside, lower_hu, bins)?,
+        Stored::Unsigned(values) => on_device(&Array::upload(client, values), rescale, &inside, lower_hu, bins)?,
     };
-    download(client, KERNEL, counts)
+    counts.download()
+}
+
+/// An element that stored values have: `i16` or `u16`.
+pub trait StoredValue: Int + CubeElement {
+    /// The least and the greatest value.
+    const RANGE: [i32; 2];
+}
+
+impl StoredValue for i16 {
+    const RANGE: [i32; 2] = [i16::MIN as i32, i16::MAX as i32];
+}
+
+impl StoredValue for u16 {
+    const RANGE: [i32; 2] = [0, u16::MAX as i32];
+}
+
+/// Counts the HU of the pixels in `region` on their device; does not wait for it.
+///
+/// # Errors
+///
+/// As [`histogram`], but for what fails on the device: that is told where the result is waited for.
+pub fn on_device<I: StoredValue>(
+    stored: &Array<I>,
+    rescale: Rescale,
+    region: &Array<u8>,
+    lower_hu: i32,
+    bins: usize,
+) -> Result<Array<u32>, KernelError> {
+    check(KERNEL, "region", region.len(), stored.len())?;
+    let client = stored.client();
+    let counts = Array::upload(client, &vec![0_u32; bins]);
+    if stored.is_empty() || bins == 0 {
+        return Ok(counts);
+    }
+    let bounds = Bounds::new(I::RANGE, rescale, lower_hu, bins);
+    let spread = spread(client, KERNEL, stored.len().max(bins))?;
+    // SAFETY: the kernel compares its position with the length of `stored`, which `region` has as well. The search
+    // stays below the length of `least`, and ends below the number of bins because the last bound is above all.
+    unsafe {
+        histogram_kernel::launch_unchecked::<I>(
+            client,
+            spread.cubes,
+            spread.units,
+            stored.argument(),
+            region.argument(),
+            Array::upload(client, &bounds.least).argument(),
+            counts.argument(),
+            bounds.sign,
+            bins.ilog2() + 1,
+            spread.run,
+        );
+    }
+    Ok(counts)
+}
+
+/// Bytes that one call moves: stored values and region once, the bounds, and the counts there and back. The same are the
+/// fewest; counting them in memory is done in a cache.
+#[must_use]
+pub const fn bytes(pixels: usize, bins: usize) -> usize {
+    3 * pixels + 12 * bins
 }
 
 /// The bounds of bins in stored values.
@@ -90,12 +150,9 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(stored: Stored<'_>, rescale: Rescale, lower_hu: i32, bins: usize) -> Self {
+    /// Those of stored values in `[low, high]`.
+    fn new([low, high]: [i32; 2], rescale: Rescale, lower_hu: i32, bins: usize) -> Self {
         let sign = if rescale.slope() < 0.0 { -1 } else { 1 };
-        let (low, high) = match stored {
-            Stored::Signed(_) => (i32::from(i16::MIN), i32::from(i16::MAX)),
-            Stored::Unsigned(_) => (0, i32::from(u16::MAX)),
-        };
         let (low, high) = if sign < 0 { (-high, -low) } else { (low, high) };
         let bin_of = |signed: i32| bin(rescale.hu((signed * sign) as f32), lower_hu, bins);
         let first_of = |bin: usize| {
@@ -109,33 +166,6 @@ impl Bounds {
         };
         Self { sign, least: (1..bins).map(first_of).chain([i32::MAX]).collect() }
     }
-}
-
-fn launch<I: Int + CubeElement>(
-    client: &Client,
-    values: &[I],
-    (region, bounds): (&[u8], &Bounds),
-) -> Result<cubecl::server::Handle, KernelError> {
-    let bins = bounds.least.len();
-    let spread = spread(client, KERNEL, values.len().max(bins))?;
-    let counts = upload(client, &vec![0_u32; bins]);
-    // SAFETY: the kernel compares its position with the length of `stored`, which `region` has as well. The search
-    // stays below the length of `least`, and ends below the number of bins because the last bound is above all.
-    unsafe {
-        histogram_kernel::launch_unchecked::<I>(
-            client,
-            spread.cubes,
-            spread.units,
-            BufferArg::from_raw_parts(upload(client, values), values.len()),
-            BufferArg::from_raw_parts(upload(client, region), region.len()),
-            BufferArg::from_raw_parts(upload(client, &bounds.least), bins),
-            BufferArg::from_raw_parts(counts.clone(), bins),
-            bounds.sign,
-            bins.ilog2() + 1,
-            spread.run,
-        );
-    }
-    Ok(counts)
 }
 
 #[cube(launch_unchecked)]

@@ -1,7 +1,6 @@
-//! How a launch spreads its results over a device, and how arrays get there and back.
+//! How a launch spreads its results over a device.
 
 use cubecl::prelude::*;
-use cubecl::server::Handle;
 
 use crate::device::Client;
 use crate::error::KernelError;
@@ -41,9 +40,9 @@ pub(crate) fn singly(client: &Client, kernel: &'static str, len: usize) -> Resul
     Ok(Spread { cubes: cubecl::calculate_cube_count_elemwise(client, len, units), units, run: 1 })
 }
 
-/// The widest vector that the device likes and that divides `len`.
-pub(crate) fn lanes(client: &Client, len: usize) -> usize {
-    client.io_optimized_vector_sizes(size_of::<f32>()).find(|lanes| len.is_multiple_of(*lanes)).unwrap_or(1)
+/// The widest vector of elements of so many bytes that the device likes and that divides `len`.
+pub(crate) fn lanes(client: &Client, bytes: usize, len: usize) -> usize {
+    client.io_optimized_vector_sizes(bytes).find(|lanes| len.is_multiple_of(*lanes)).unwrap_or(1)
 }
 
 /// Refuses an array that has not the length that its shape says.
@@ -51,44 +50,16 @@ pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expec
     if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
 }
 
-/// Copies an array that is not empty to the device.
-pub(crate) fn upload<T: CubeElement>(client: &Client, values: &[T]) -> Handle {
-    client.create_from_slice(T::as_bytes(values))
-}
-
-/// Copies an array to the device, zeros for values that are not finite.
-pub(crate) fn upload_finite(client: &Client, values: &[f32]) -> Handle {
-    let finite: Vec<f32> = values.iter().map(|value| finite(*value)).collect();
-    upload(client, &finite)
-}
-
 /// The value, or zero if it is not finite.
 pub(crate) fn finite(value: f32) -> f32 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// Waits for the device and copies an array back.
-pub(crate) fn download<T: CubeElement>(
-    client: &Client,
-    kernel: &'static str,
-    handle: Handle,
-) -> Result<Vec<T>, KernelError> {
-    let mut values = Vec::new();
-    append(client, kernel, handle, &mut values)?;
-    Ok(values)
-}
-
-/// Waits for the device and copies an array to the end of `values`.
-pub(crate) fn append<T: CubeElement>(
-    client: &Client,
-    kernel: &'static str,
-    handle: Handle,
-    values: &mut Vec<T>,
-) -> Result<(), KernelError> {
-    let bytes =
-        client.read_one(handle).map_err(|error| KernelError::Device { kernel, reason: format!("{error:?}") })?;
-    values.extend_from_slice(T::from_bytes(&bytes));
-    Ok(())
+/// The same on a device: false for NaN, and for what is above the largest number.
+#[cube]
+pub(crate) fn finite_on<F: Float>(value: F) -> f32 {
+    let value = f32::cast_from(value);
+    select(value.abs() <= f32::max_value(), value, 0.0f32)
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@
     reason = "`as` is how cube functions convert, and launches narrow sizes that they have checked"
 )]
 
+pub mod array;
 pub mod bits;
 pub mod cam;
 pub mod clock;
@@ -56,5 +57,6 @@ pub mod window;
 mod compare;
 mod launch;
 
+pub use array::Array;
 pub use device::{Client, Device, DeviceError};
 pub use error::KernelError;

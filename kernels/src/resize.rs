@@ -23,10 +23,18 @@ impl Linear {
         let (low, fraction) = (0..to).map(|index| position(index, from, to)).map(|(low, f)| (low as u32, f)).unzip();
         Self { low, fraction }
     }
+
+    /// The first and the last output between each two inputs, in order: all others lie between two of these.
+    pub(crate) fn ends(&self) -> Vec<u32> {
+        let last = self.low.len().saturating_sub(1);
+        let starts = |index: usize| index == 0 || self.low[index - 1] != self.low[index];
+        let is_end = |index: usize| starts(index) || index == last || starts(index + 1);
+        (0..self.low.len()).filter(|index| is_end(*index)).map(|index| index as u32).collect()
+    }
 }
 
 /// Where the centre of output `index` lies between the centres of inputs, the edges clamped.
-fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
+pub(crate) fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
     // (index + 0.5) * from / to - 0.5 over the common denominator 2 * to.
     let numerator = ((2 * index + 1) * from).saturating_sub(to);
     let (low, rest) = (numerator / (2 * to), numerator % (2 * to));

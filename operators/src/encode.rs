@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use kernels::units::Window;
+use kernels::window::{Filter, Frame};
 use kernels::{Client, KernelError, cam, window};
 
-use crate::model::{Model, ModelError};
+use crate::model::{EncodedSlice, Model, ModelError};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Method, Methods, Plane, Reading, Slice};
 use crate::stack::encoding_name;
@@ -42,22 +44,43 @@ pub enum EncodeError {
 /// Returns [`EncodeError`] if the device or the model fails.
 pub fn encode(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<Encoding>, EncodeError> {
     let card = model.card();
-    let size = [card.input_size; 2];
-    let mut images = Vec::with_capacity(planes.len() * card.windows.len() * size[0] * size[1]);
-    for plane in planes {
-        let shape = [plane.rows, plane.columns];
-        images.extend(window::window(client, plane.stored(), shape, plane.rescale, &card.windows, size)?);
-    }
-    let [rows, columns] = model.map_size();
+    let images = images(client, planes.iter().map(Arc::as_ref), &card.windows, card.input_size)?;
     let encoded = model.encode(&images, planes.len())?;
-    encoded
-        .into_iter()
-        .map(|slice| {
-            let shape = [1, slice.feature.len(), rows, columns];
-            let activation = cam::activation(client, &slice.map, shape, model.cam_weights())?;
-            Ok(Encoding { feature: slice.feature, activation, probability: sigmoid(slice.logit) })
-        })
-        .collect()
+    let [rows, columns] = model.map_size();
+    let cells = rows * columns;
+    let shape = [encoded.len(), model.cam_weights().len(), rows, columns];
+    let features: Vec<f32> = encoded.iter().flat_map(|slice| slice.map.iter().copied()).collect();
+    let activations = cam::activation(client, &features, shape, model.cam_weights())?;
+    let encoding = |(slice, activation): (EncodedSlice, &[f32])| Encoding {
+        feature: slice.feature,
+        activation: activation.to_vec(),
+        probability: sigmoid(slice.logit),
+    };
+    Ok(encoded.into_iter().zip(activations.chunks(cells.max(1))).map(encoding).collect())
+}
+
+/// What a network sees of planes, `[planes, windows, size, size]`: one launch for planes of one shape that follow each
+/// other, as those of a series do.
+pub(crate) fn images<'p>(
+    client: &Client,
+    planes: impl Iterator<Item = &'p Plane>,
+    windows: &[Window],
+    size: usize,
+) -> Result<Vec<f32>, KernelError> {
+    let planes: Vec<&Plane> = planes.collect();
+    let mut images = Vec::new();
+    for batch in planes.chunk_by(|a, b| (a.rows, a.columns) == (b.rows, b.columns)) {
+        let shape = [batch[0].rows, batch[0].columns];
+        let frames: Vec<Frame<'_>> =
+            batch.iter().map(|plane| Frame { stored: plane.stored(), rescale: plane.rescale }).collect();
+        let mut whole = window::batch(client, &frames, shape, windows, [size; 2], Filter::Area)?;
+        if images.is_empty() {
+            images = whole;
+        } else {
+            images.append(&mut whole);
+        }
+    }
+    Ok(images)
 }
 
 /// The probability of a logit.

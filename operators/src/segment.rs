@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use kernels::units::Window;
-use kernels::{Client, KernelError, resize, window};
+use kernels::{Client, KernelError, resize};
 
 use crate::brain::brain_mask;
 use crate::classify::Call;
+use crate::encode::images;
 use crate::model::{Model, ModelError};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Mask, Plane, Reading};
@@ -44,11 +45,8 @@ pub fn segment(
         return Ok(planes.iter().map(|(plane, _)| Mask { voxels: vec![0; plane.rows * plane.columns] }).collect());
     }
     let size = [model.card().input_size; 2];
-    let mut images = Vec::with_capacity(planes.len() * size[0] * size[1]);
-    for (plane, _) in planes {
-        let shape = [plane.rows, plane.columns];
-        images.extend(window::window(client, plane.stored(), shape, plane.rescale, &[Window::BRAIN], size)?);
-    }
+    let images =
+        images(client, planes.iter().map(|(plane, _)| plane.as_ref()), &[Window::BRAIN], model.card().input_size)?;
     let logits = model.segment(&images, planes.len())?;
     let mask = |((plane, spacing_mm), logits): (&(Arc<Plane>, [f64; 2]), &[f32])| {
         let (hu, shape) = (plane.hu(), [plane.rows, plane.columns]);

@@ -25,14 +25,14 @@ mod reference;
 mod upsample;
 mod weigh;
 
+use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, download, upload, upload_finite};
+use crate::launch::check;
 
 pub use reference::{activation_reference, normalized_reference, reference, region_reference};
 
-use upsample::{Maps, region_on, shares_on};
-use weigh::activation_on;
+pub use weigh::Feature;
 
 const KERNEL: &str = "cam";
 
@@ -51,13 +51,8 @@ pub fn activation(
     shape: [usize; 4],
     weights: &[f32],
 ) -> Result<Vec<f32>, KernelError> {
-    let [slices, channels, rows, columns] = shape;
-    check_features(features, shape, weights)?;
-    if slices * rows * columns == 0 || channels == 0 {
-        return Ok(vec![0.0; slices * rows * columns]);
-    }
-    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
-    download(client, KERNEL, maps)
+    check_features(features.len(), shape, weights.len())?;
+    on_device::activation(&Array::upload(client, features), shape, &Array::upload(client, weights))?.download()
 }
 
 /// Upsamples maps bilinearly to `size` and spreads each over `[0, 1]`.
@@ -67,13 +62,8 @@ pub fn activation(
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if the result is too large for one launch, or if
 /// the device fails.
 pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
-    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
-    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
-    let shares = shares_on(client, &maps)?;
-    download(client, KERNEL, shares)
+    check_maps(maps.len(), shape)?;
+    on_device::normalized(&Array::upload(client, maps), shape, size)?.download()
 }
 
 /// The cells of the normalized maps above `threshold`, as 1; all others are 0.
@@ -88,13 +78,8 @@ pub fn region(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
-    check(KERNEL, "maps", maps.len(), shape.iter().product())?;
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
-    let maps = Maps::new(client, &upload_finite(client, maps), shape, size)?;
-    let region = region_on(client, &maps, threshold)?;
-    download(client, KERNEL, region)
+    check_maps(maps.len(), shape)?;
+    on_device::region(&Array::upload(client, maps), shape, size, threshold)?.download()
 }
 
 /// From features to regions: [`activation`], then [`region`], the maps left on the device.
@@ -123,24 +108,44 @@ pub fn cam(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
-    let [slices, channels, rows, columns] = shape;
-    check_features(features, shape, weights)?;
-    if slices * rows * columns == 0 || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
-    if channels == 0 {
-        // Without features every map is constant.
-        return Ok(vec![0; slices * size[0] * size[1]]);
-    }
-    let maps = activation_on(client, &upload(client, features), shape, &upload(client, weights))?;
-    let maps = Maps::new(client, &maps, [slices, rows, columns], size)?;
-    let region = region_on(client, &maps, threshold)?;
-    download(client, KERNEL, region)
+    check_features(features.len(), shape, weights.len())?;
+    let (features, weights) = (Array::upload(client, features), Array::upload(client, weights));
+    on_device::cam(&features, shape, &weights, size, threshold)?.download()
 }
 
-fn check_features(features: &[f32], shape: [usize; 4], weights: &[f32]) -> Result<(), KernelError> {
-    check(KERNEL, "features", features.len(), shape.iter().product())?;
-    check(KERNEL, "weights", weights.len(), shape[1])
+/// The same for arrays on a device, by array: nothing is transferred and nothing is waited for.
+pub mod on_device {
+    use super::{Array, KernelError};
+
+    pub use super::upsample::{normalized, region};
+    use super::weigh::Feature;
+    pub use super::weigh::activation;
+
+    /// From features to regions: [`activation`], then [`region`].
+    ///
+    /// # Errors
+    ///
+    /// As [`activation`] and [`region`].
+    pub fn cam<F: Feature>(
+        features: &Array<F>,
+        shape: [usize; 4],
+        weights: &Array<f32>,
+        size: [usize; 2],
+        threshold: f32,
+    ) -> Result<Array<u8>, KernelError> {
+        let [slices, _, rows, columns] = shape;
+        let maps = activation(features, shape, weights)?;
+        region(&maps, [slices, rows, columns], size, threshold)
+    }
+}
+
+fn check_features(features: usize, shape: [usize; 4], weights: usize) -> Result<(), KernelError> {
+    check(KERNEL, "features", features, shape.iter().product())?;
+    check(KERNEL, "weights", weights, shape[1])
+}
+
+fn check_maps(maps: usize, shape: [usize; 3]) -> Result<(), KernelError> {
+    check(KERNEL, "maps", maps, shape.iter().product())
 }
 
 #[cfg(test)]

@@ -1,39 +1,36 @@
 //! Maps at another size, and their ranges: columns first, then rows, whole vectors at a time.
 
 use cubecl::prelude::*;
-use cubecl::server::Handle;
 
 use super::{KERNEL, LEAST_RANGE};
-use crate::device::Client;
+use crate::array::Array;
 use crate::error::KernelError;
-use crate::launch::{lanes, singly, spread, upload};
+use crate::launch::{finite_on, lanes, singly, spread};
 use crate::resize::Linear;
 
 /// Maps on the device, widened to the columns asked for, and how their rows are upsampled.
 pub(super) struct Maps {
     /// `[slices, rows, columns of the size]`.
-    wide: Handle,
+    wide: Array<f32>,
     shape: [usize; 3],
     size: [usize; 2],
-    low: Handle,
-    fraction: Handle,
+    low: Array<u32>,
+    fraction: Array<f32>,
+    /// `[slices, 2]`: the lowest and the highest value of each upsampled map.
+    ranges: Array<f32>,
     /// Columns in a vector.
     lanes: usize,
 }
 
 impl Maps {
     /// Widens `maps` of a shape and to a size without zeros.
-    pub(super) fn new(
-        client: &Client,
-        maps: &Handle,
-        shape: [usize; 3],
-        size: [usize; 2],
-    ) -> Result<Self, KernelError> {
+    pub(super) fn new(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Result<Self, KernelError> {
+        let client = maps.client();
         let [slices, rows, columns] = shape;
         let len = slices * rows * size[1];
         let spread = spread(client, KERNEL, len)?;
         let (down, across) = (Linear::new(rows, size[0]), Linear::new(columns, size[1]));
-        let wide = client.empty(len * size_of::<f32>());
+        let wide = Array::empty(client, len);
         // SAFETY: the kernel compares its position with the length of `out`, of which each row has as many elements as
         // the tables of the axis; those stay below the last column of a map.
         unsafe {
@@ -41,16 +38,18 @@ impl Maps {
                 client,
                 spread.cubes,
                 spread.units,
-                BufferArg::from_raw_parts(maps.clone(), slices * rows * columns),
-                BufferArg::from_raw_parts(upload(client, &across.low), size[1]),
-                BufferArg::from_raw_parts(upload(client, &across.fraction), size[1]),
-                BufferArg::from_raw_parts(wide.clone(), len),
+                maps.argument(),
+                Array::upload(client, &across.low).argument(),
+                Array::upload(client, &across.fraction).argument(),
+                wide.argument(),
                 columns,
                 spread.run,
             );
         }
-        let (low, fraction) = (upload(client, &down.low), upload(client, &down.fraction));
-        Ok(Self { wide, shape, size, low, fraction, lanes: lanes(client, size[1]) })
+        let (low, fraction) = (Array::upload(client, &down.low), Array::upload(client, &down.fraction));
+        let ends = [Array::upload(client, &down.ends()), Array::upload(client, &across.ends())];
+        let ranges = ranges(&wide, [slices, rows], size[1], [&low, &ends[0], &ends[1]], &fraction)?;
+        Ok(Self { wide, shape, size, low, fraction, ranges, lanes: lanes(client, size_of::<f32>(), size[1]) })
     }
 
     /// Vectors of all upsampled maps.
@@ -58,77 +57,68 @@ impl Maps {
         self.shape[0] * self.size[0] * self.size[1] / self.lanes
     }
 
-    /// The arguments of a kernel that interpolates between rows: the widened maps, then the axis.
-    fn arguments(&self) -> [BufferArg; 3] {
-        // SAFETY: `new` made as many elements.
-        unsafe {
-            [
-                BufferArg::from_raw_parts(self.wide.clone(), self.shape[0] * self.shape[1] * self.size[1] / self.lanes),
-                BufferArg::from_raw_parts(self.low.clone(), self.size[0]),
-                BufferArg::from_raw_parts(self.fraction.clone(), self.size[0]),
-            ]
-        }
+    /// The arguments of a kernel that interpolates between rows: the widened maps, the axis, and the ranges.
+    fn arguments(&self) -> [BufferArg; 4] {
+        // SAFETY: vectors divide the columns.
+        let wide = unsafe { self.wide.vectors(self.wide.len() / self.lanes) };
+        [wide, self.low.argument(), self.fraction.argument(), self.ranges.argument()]
     }
 }
 
-/// The lowest and highest value of each upsampled map, `[slices, 2]`, on the device.
-fn ranges_on(client: &Client, maps: &Maps) -> Result<Handle, KernelError> {
-    let slices = maps.shape[0];
-    let vectors = maps.vectors() / slices;
-    // A GPU's units step together, so that neighbors load neighbors; a processor's take one stretch each.
-    let (parts, start, step) = match client.properties().hardware.num_cpu_cores {
-        Some(cores) => {
-            let parts = (cores as usize).clamp(1, vectors);
-            (parts, vectors.div_ceil(parts), 1)
-        }
-        None => (vectors.min(256), 1, vectors.min(256)),
-    };
-    let partial = client.empty(slices * parts * 2 * maps.lanes * size_of::<f32>());
+/// The lowest and highest value of each upsampled map. Between the centres of two cells of a map both axes are straight,
+/// so that the extremes are among the first and last rows and columns there: `ends`, some forty of an axis.
+fn ranges(
+    wide: &Array<f32>,
+    [slices, rows]: [usize; 2],
+    columns: usize,
+    [low, end_rows, end_columns]: [&Array<u32>; 3],
+    fraction: &Array<f32>,
+) -> Result<Array<f32>, KernelError> {
+    let client = wide.client();
+    let parts = end_rows.len();
+    let partial = Array::<f32>::empty(client, slices * parts * 2);
     let each = singly(client, KERNEL, slices * parts)?;
-    let [wide, low, fraction] = maps.arguments();
-    // SAFETY: the kernel compares each position with the number of parts and each vector with those of a slice; the
-    // table of the axis stays below the last row of a map.
+    // SAFETY: the kernel compares each position with the number of parts; rows and columns are those of an axis, and
+    // its table stays below the last row of a map.
     unsafe {
         parts_kernel::launch_unchecked(
             client,
             each.cubes,
             each.units,
-            maps.lanes,
-            wide,
-            low,
-            fraction,
-            BufferArg::from_raw_parts(partial.clone(), slices * parts * 2),
-            maps.shape[1],
-            maps.size[1] / maps.lanes,
-            parts,
-            start,
-            step,
-            vectors.div_ceil(parts),
+            wide.argument(),
+            low.argument(),
+            fraction.argument(),
+            end_rows.argument(),
+            end_columns.argument(),
+            partial.argument(),
+            rows,
+            columns,
         );
     }
-    let ranges = client.empty(slices * 2 * size_of::<f32>());
+    let ranges = Array::empty(client, slices * 2);
     let each = singly(client, KERNEL, slices)?;
-    // SAFETY: the kernel compares each position with the number of slices, each of which has `parts` pairs of vectors.
+    // SAFETY: the kernel compares each position with the number of slices, each of which has `parts` pairs.
     unsafe {
-        ranges_kernel::launch_unchecked(
-            client,
-            each.cubes,
-            each.units,
-            BufferArg::from_raw_parts(partial, slices * parts * 2 * maps.lanes),
-            BufferArg::from_raw_parts(ranges.clone(), slices * 2),
-            parts,
-            maps.lanes,
-        );
+        ranges_kernel::launch_unchecked(client, each.cubes, each.units, partial.argument(), ranges.argument(), parts);
     }
     Ok(ranges)
 }
 
-/// The normalized maps, on the device.
-pub(super) fn shares_on(client: &Client, maps: &Maps) -> Result<Handle, KernelError> {
+/// Upsamples and normalizes maps: [`super::normalized`] without transfers. Does not wait for the device.
+///
+/// # Errors
+///
+/// As [`super::normalized`], but for what fails on the device: that is told where the result is waited for.
+pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Result<Array<f32>, KernelError> {
+    super::check_maps(maps.len(), shape)?;
+    let client = maps.client();
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Array::empty(client, 0));
+    }
+    let maps = Maps::new(maps, shape, size)?;
     let spread = spread(client, KERNEL, maps.vectors())?;
-    let ranges = ranges_on(client, maps)?;
-    let output = client.empty(maps.vectors() * maps.lanes * size_of::<f32>());
-    let [wide, low, fraction] = maps.arguments();
+    let output = Array::empty(client, maps.vectors() * maps.lanes);
+    let [wide, low, fraction, ranges] = maps.arguments();
     // SAFETY: the kernel compares each position with the length of `out`, one vector for each of a slice; the table of
     // the axis stays below the last row of a map.
     unsafe {
@@ -140,8 +130,8 @@ pub(super) fn shares_on(client: &Client, maps: &Maps) -> Result<Handle, KernelEr
             wide,
             low,
             fraction,
-            BufferArg::from_raw_parts(ranges, maps.shape[0] * 2),
-            BufferArg::from_raw_parts(output.clone(), maps.vectors()),
+            ranges,
+            output.vectors(maps.vectors()),
             maps.shape[1],
             maps.size[1] / maps.lanes,
             spread.run,
@@ -151,13 +141,27 @@ pub(super) fn shares_on(client: &Client, maps: &Maps) -> Result<Handle, KernelEr
     Ok(output)
 }
 
-/// The regions of the normalized maps, on the device.
-pub(super) fn region_on(client: &Client, maps: &Maps, threshold: f32) -> Result<Handle, KernelError> {
+/// Upsamples maps and finds their regions: [`super::region`] without transfers. Does not wait for the device.
+///
+/// # Errors
+///
+/// As [`super::region`], but for what fails on the device: that is told where the result is waited for.
+pub fn region(
+    maps: &Array<f32>,
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Array<u8>, KernelError> {
+    super::check_maps(maps.len(), shape)?;
+    let client = maps.client();
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Array::empty(client, 0));
+    }
+    let maps = Maps::new(maps, shape, size)?;
     let spread = spread(client, KERNEL, maps.vectors())?;
-    let ranges = ranges_on(client, maps)?;
-    let output = client.empty(maps.vectors() * maps.lanes);
-    let [wide, low, fraction] = maps.arguments();
-    // SAFETY: as in `shares_on`.
+    let output = Array::empty(client, maps.vectors() * maps.lanes);
+    let [wide, low, fraction, ranges] = maps.arguments();
+    // SAFETY: as in `normalized`.
     unsafe {
         region_kernel::launch_unchecked(
             client,
@@ -167,8 +171,8 @@ pub(super) fn region_on(client: &Client, maps: &Maps, threshold: f32) -> Result<
             wide,
             low,
             fraction,
-            BufferArg::from_raw_parts(ranges, maps.shape[0] * 2),
-            BufferArg::from_raw_parts(output.clone(), maps.vectors()),
+            ranges,
+            output.vectors(maps.vectors()),
             maps.shape[1],
             maps.size[1] / maps.lanes,
             spread.run,
@@ -188,7 +192,8 @@ fn widen_kernel(maps: &[f32], left: &[u32], across: &[f32], out: &mut [f32], col
             let row = position / left.len() * columns;
             let start = left[column] as usize;
             let end = min(start + 1, columns - 1);
-            out[position] = maps[row + start] + across[column] * (maps[row + end] - maps[row + start]);
+            let from = finite_on::<f32>(maps[row + start]);
+            out[position] = from + across[column] * (finite_on::<f32>(maps[row + end]) - from);
         }
     }
 }
@@ -224,30 +229,30 @@ fn share<N: Size>(value: Vector<f32, N>, lowest: f32, highest: f32, least_range:
 }
 
 #[cube(launch_unchecked)]
-fn parts_kernel<N: Size>(
-    wide: &[Vector<f32, N>],
+fn parts_kernel(
+    wide: &[f32],
     low: &[u32],
     fraction: &[f32],
-    out: &mut [Vector<f32, N>],
+    end_rows: &[u32],
+    end_columns: &[u32],
+    out: &mut [f32],
     rows: usize,
-    vectors: usize,
-    parts: usize,
-    start: usize,
-    step: usize,
-    most: usize,
+    columns: usize,
 ) {
     if ABSOLUTE_POS < out.len() / 2 {
-        let slice = ABSOLUTE_POS / parts;
-        let part = ABSOLUTE_POS % parts;
-        let mut lowest = Vector::<f32, N>::max_value();
-        let mut highest = Vector::<f32, N>::min_value();
-        for k in 0..most {
-            let index = part * start + k * step;
-            if index < low.len() * vectors {
-                let value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
-                lowest = min(lowest, value);
-                highest = max(highest, value);
-            }
+        let slice = ABSOLUTE_POS / end_rows.len();
+        let row = end_rows[ABSOLUTE_POS % end_rows.len()] as usize;
+        let top = low[row] as usize;
+        let above = (slice * rows + top) * columns;
+        let below = (slice * rows + min(top + 1, rows - 1)) * columns;
+        let mut lowest = f32::max_value();
+        let mut highest = f32::min_value();
+        for end in 0..end_columns.len() {
+            let column = end_columns[end] as usize;
+            let upper = wide[above + column];
+            let value = upper + fraction[row] * (wide[below + column] - upper);
+            lowest = min(lowest, value);
+            highest = max(highest, value);
         }
         out[2 * ABSOLUTE_POS] = lowest;
         out[2 * ABSOLUTE_POS + 1] = highest;
@@ -255,16 +260,14 @@ fn parts_kernel<N: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn ranges_kernel(partial: &[f32], out: &mut [f32], parts: usize, lanes: usize) {
+fn ranges_kernel(partial: &[f32], out: &mut [f32], parts: usize) {
     if ABSOLUTE_POS < out.len() / 2 {
         let mut lowest = f32::max_value();
         let mut highest = f32::min_value();
         for part in 0..parts {
-            let pair = 2 * lanes * (ABSOLUTE_POS * parts + part);
-            for lane in 0..lanes {
-                lowest = min(lowest, partial[pair + lane]);
-                highest = max(highest, partial[pair + lanes + lane]);
-            }
+            let pair = 2 * (ABSOLUTE_POS * parts + part);
+            lowest = min(lowest, partial[pair]);
+            highest = max(highest, partial[pair + 1]);
         }
         out[2 * ABSOLUTE_POS] = lowest;
         out[2 * ABSOLUTE_POS + 1] = highest;
