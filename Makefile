@@ -37,8 +37,9 @@ lint: setup
 docs: setup
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: setup
-	$(CARGO) bench --locked --workspace --bench kernels -- --quick
+bench: build
+	target/release/hemoflow bench kernels --quick
+	target/release/hemoflow bench models --quick
 
 # What runs beside a GPU, here without one: scripts/gpu-check build --device cuda makes the archive for the GPU.
 gpu-check: setup

@@ -25,6 +25,8 @@
 //! | item | does | source | used by |
 //! |---|---|---|---|
 //! | [`device::Device`] | `cpu`, `cuda[:N]` or `wgpu` to a client | cubecl | all kernels |
+//! | [`clock::Clock`] | how long launches take, and how many there were | cubecl | bench |
+//! | [`copy::DeviceCopy`] | the copy from device to device that kernels are measured by | this project | bench |
 //! | [`executor::Desk`] | questions to answers: urgent first, in batches under a deadline, no class starved | this project | all stages |
 //!
 //! This crate knows nothing of dataflow, DICOM or models.
@@ -37,7 +39,9 @@
 pub mod array;
 pub mod bits;
 pub mod cam;
+pub mod clock;
 pub mod components;
+pub mod copy;
 pub mod device;
 pub mod distance;
 pub mod error;
