@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kernels::Device;
 
+use super::Engine;
 use crate::tensor::Precision;
 
 /// A model that cannot be read, built or run.
@@ -78,8 +79,16 @@ pub enum ModelError {
         /// The Cargo feature that adds it.
         feature: &'static str,
     },
-    /// The device does not compute in numbers of this width.
-    #[error("{device} does not compute in {precision}")]
+    /// The engine does not run on the device.
+    #[error("the {engine} engine runs on cpu only, not on {device}")]
+    Engine {
+        /// The engine.
+        engine: Engine,
+        /// The device.
+        device: Device,
+    },
+    /// The device, or the engine on it, does not compute in numbers of this width.
+    #[error("no network runs in {precision} on {device}")]
     Precision {
         /// The device.
         device: Device,
