@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+FAIL = "**fail**"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -114,13 +115,19 @@ class Check:
 
     def note(self, step, passed, seconds, told):
         print(f"gpu-check: {step}: {'pass' if passed else 'FAIL'} {told}", file=sys.stderr, flush=True)
-        self.steps.append((step, "pass" if passed else "**fail**", f"{seconds:.1f}", told))
+        self.steps.append((step, "pass" if passed else FAIL, f"{seconds:.1f}", told))
 
-    def step(self, name, command, limit, ours=True, tell=lambda said: "", table=False):
-        """Runs a command; goes on if it fails."""
+    def skip(self, step, why):
+        print(f"gpu-check: {step}: skipped: {why}", file=sys.stderr, flush=True)
+        self.steps.append((step, "skipped", "", why))
+
+    def step(self, name, command, limit, ours=True, tell=lambda said: "", keep=False, table=False, lines=False):
+        """Runs a command, and tells whether it passed: what comes next runs in any case.
+
+        `keep` writes its JSON to a file, `table` shows the lists in it too, `lines` shows what it printed.
+        """
         begun = time.monotonic()
-        left = self.options.seconds - (begun - self.started)
-        limit = min(limit, left)
+        limit = min(limit, self.options.seconds - (begun - self.started))
         said, complaints, passed, told = "", "", False, ""
         if limit < 5:
             told = "no time left"
@@ -137,18 +144,21 @@ class Check:
             except OSError as error:
                 told = str(error)
         self.log += [f"==== {name}: {' '.join(map(str, command))}", said, complaints]
-        if passed and table:
-            passed = self.tabulate(name, said)
+        if passed and (keep or table):
+            passed = self.keep(name, said, table)
             told = told or ("" if passed else "no JSON")
+        if passed and lines:
+            self.tables += ["", f"## {name}", "", said.strip()]
         self.note(name, passed, time.monotonic() - begun, told)
+        return passed
 
-    def tabulate(self, name, said):
+    def keep(self, name, said, table):
         try:
             value = json.loads(said)
         except ValueError:
             return False
         (self.options.out / f"{name.replace(' ', '-')}.json").write_text(said)
-        for path, records in rows(value):
+        for path, records in rows(value) if table else []:
             self.tables += ["", f"## {name}{': ' + path if path else ''}", "", *markdown(records)]
         return True
 
@@ -162,13 +172,21 @@ class Check:
         lines += ["| " + " | ".join(step) + " |" for step in self.steps]
         (self.options.out / "gpu-check.md").write_text("\n".join(lines + self.tables) + "\n")
         (self.options.out / "gpu-check.log").write_text("\n".join(self.log))
-        return all(result == "pass" for _, result, _, _ in self.steps)
+        return all(result != FAIL for _, result, _, _ in self.steps)
 
 
-def peers(device):
-    """The scripts that time other libraries on this kind of device."""
-    gpu = {path for path in (HERE / "peers").glob("*.py") if path.stem.startswith("gpu")}
-    return sorted(gpu if device != "cpu" else set((HERE / "peers").glob("*.py")) - gpu)
+def beside(check, device, quick):
+    """Other libraries on this device, and the table of ratios."""
+    script = HERE / "peers" / ("cpu.py" if device == "cpu" else "gpu.py")
+    python = shutil.which("python3") or sys.executable
+    needed = ["numpy"] if device == "cpu" else ["numpy", "torch"]
+    for module in needed:
+        if not script.is_file() or subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
+            return check.skip("peers", f"no {script.name}, or no {module} in {python}")
+    if not check.step("peers", [python, script, *quick, "--seconds", "20" if quick else "100"], 160, ours=False, keep=True):
+        return None
+    files = [check.options.out / "bench-kernels.json", check.options.out / "peers.json"]
+    return check.step("ratios", [python, HERE / "peers/table.py", *files], 30, ours=False, lines=True)
 
 
 def main():
@@ -180,14 +198,12 @@ def main():
         begun = time.monotonic()
         check.note("driver", *(lambda passed, told: (passed, time.monotonic() - begun, told))(*libcuda()))
     check.step("program", [*hemoflow, "--version"], 30, tell=str.strip)
-    some = ["--skip", "ptx::", "--skip", "executor::"]
-    check.step("kernel tests", [HERE / "bin/kernels-tests", *some], 180, tell=tests)
-    check.step("network tests", [HERE / "bin/operators-tests", "tensor::"], 180, tell=tests)
-    check.step("bench kernels", [*hemoflow, "bench", "kernels", "--json", *quick], 120, table=True)
-    check.step("bench models", [*hemoflow, "bench", "models", "--json", *quick], 180, table=True)
-    for peer in peers(device):
-        python = shutil.which("python3") or sys.executable
-        check.step(f"peer {peer.stem}", [python, peer, "--json", *quick], 180, ours=False, table=True)
+    check.step("kernel tests", [HERE / "bin/kernels-tests", "--skip", "ptx::", "--skip", "executor::"], 150, tell=tests)
+    check.step("network tests", [HERE / "bin/operators-tests", "tensor::"], 120, tell=tests)
+    seconds = ["--seconds", "15" if quick else "90"]
+    check.step("bench kernels", [*hemoflow, "bench", "kernels", "--json", *quick, *seconds], 150, table=True)
+    check.step("bench models", [*hemoflow, "bench", "models", "--json", *quick, *seconds], 200, table=True)
+    beside(check, device, quick)
     with tempfile.TemporaryDirectory() as work:
         data = ["--data", HERE / "data/dicom", "--labels", HERE / "data/labels.csv", "--out", f"{work}/model"]
         small = ["--width", "8", "--input-size", "64", "--epochs", "1"]

@@ -87,7 +87,8 @@ fn fnv(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// An H100 (SXM), as the CUDA runtime reports it.
+/// An H100 (SXM), as the CUDA runtime reports it, but for the units of a cube, up to 1024 there: the processor runs each
+/// as a thread, and where they wait for one another many threads on a few cores take minutes.
 fn hardware() -> HardwareProperties {
     HardwareProperties {
         load_width: 128,
@@ -97,7 +98,7 @@ fn hardware() -> HardwareProperties {
         max_bindings: 1024,
         max_shared_memory_size: 227 * 1024,
         max_cube_count: (0x7fff_ffff, 0xffff, 0xffff),
-        max_units_per_cube: 1024,
+        max_units_per_cube: 32,
         max_cube_dim: (1024, 1024, 64),
         num_streaming_multiprocessors: Some(132),
         num_tensor_cores: Some(4),
@@ -111,7 +112,7 @@ fn hardware() -> HardwareProperties {
 
 impl DeviceService for Shadow {
     fn init(device: DeviceId) -> Self {
-        let mut properties = (*CpuServer::init(device).utilities().properties).clone();
+        let mut properties = (*Server::utilities(&CpuServer::init(device)).properties).clone();
         properties.hardware = hardware();
         properties.io_width_override = None;
         let memory = properties.memory.clone();
@@ -132,7 +133,7 @@ impl DeviceService for Shadow {
     }
 
     fn utilities(&self) -> ServerUtilitiesHandle {
-        self.processor.utilities()
+        Server::utilities(&self.processor)
     }
 }
 

@@ -329,7 +329,12 @@ fn other_numbers_are_another_model_with_nearly_the_same_results() {
         }
         let narrow = exact.clone().with_precision(precision).unwrap();
         assert_ne!(narrow.digest(), exact.digest());
-        assert_eq!(narrow.clone().with_precision(Precision::F32).unwrap().digest(), exact.digest(), "back to {}", Precision::F32);
+        assert_eq!(
+            narrow.clone().with_precision(Precision::F32).unwrap().digest(),
+            exact.digest(),
+            "back to {}",
+            Precision::F32
+        );
         let [exact, narrow] = [&exact, &narrow].map(|model| model.encode(&images, 2).unwrap());
         for (exact, narrow) in exact.iter().zip(&narrow) {
             let largest = exact.map.iter().copied().fold(0.0, f32::max);

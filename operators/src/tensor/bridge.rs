@@ -16,6 +16,7 @@ use crate::model::{ModelError, connect, host};
 ///
 /// Returns [`ModelError::Length`] if the array has not the length of the shape, [`ModelError::Device`] if the device
 /// fails, [`ModelError::NotBuilt`] if this build lacks it.
+#[allow(clippy::needless_pass_by_value, reason = "the memory becomes the tensor's, which may then change it in place")]
 pub fn tensor_of<const D: usize>(
     array: Array<f32>,
     shape: [usize; D],
@@ -177,7 +178,8 @@ mod tests {
         let twice: Vec<f32> = values.iter().map(|value| 2.0 * value).collect();
         assert_eq!(doubled.download().unwrap(), twice);
         // From one kernel through a network's operation to another kernel.
-        let sums = kernels::cam::activation(&client, &doubled.download().unwrap(), [2, 3, 4, 4], &[1.0, 0.5, 0.25]).unwrap();
+        let sums =
+            kernels::cam::activation(&client, &doubled.download().unwrap(), [2, 3, 4, 4], &[1.0, 0.5, 0.25]).unwrap();
         let weights = burn::tensor::Tensor::<4>::from_floats([[[[1.0]], [[0.5]], [[0.25]]]], &tensor.device());
         let same = (tensor * 2.0 * weights).sum_dim(1);
         let same = array_of(same, &client).unwrap().download().unwrap();

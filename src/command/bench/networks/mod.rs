@@ -114,7 +114,8 @@ const MATRIX: usize = 512;
 
 const SEED: u64 = 1;
 
-const NOTE: &str = "arrays in and arrays out; encode is window, encoder and class activation map of slices of 512 x 512";
+const NOTE: &str =
+    "arrays in and arrays out; encode is window, encoder and class activation map of slices of 512 x 512";
 
 /// Measures networks.
 pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
@@ -241,8 +242,10 @@ impl Bench {
                 let radius = card.context_radius;
                 Box::new(move || {
                     let slices: Vec<&[f32]> = features.chunks(features.len() / batch).collect();
-                    let sequences: Vec<Vec<&[f32]>> =
-                        windows(batch, radius).into_iter().filter_map(|range| Some(slices.get(range)?.to_vec())).collect();
+                    let sequences: Vec<Vec<&[f32]>> = windows(batch, radius)
+                        .into_iter()
+                        .filter_map(|range| Some(slices.get(range)?.to_vec()))
+                        .collect();
                     done(model.classify(&sequences))
                 })
             }
@@ -262,7 +265,8 @@ impl Bench {
         effort: Effort,
     ) -> anyhow::Result<Row> {
         let label = format!("{name}/{}", network.name());
-        let about = |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
+        let about =
+            |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
         let begun = Instant::now();
         let mut timed = |times: usize| wall(|| (0..times).try_for_each(|_| run()));
         let thing = Timed { track: Track::Measured, name: &label, run: &mut timed, about: &about };

@@ -86,7 +86,14 @@ fn windowed(named: (&'static str, usize, usize), to: usize) -> Case {
             Ok(())
         };
         let reference = move || {
-            black_box(window::reference(Stored::Signed(&slice), [size; 2], rescale, &WINDOWS, [to; 2]));
+            black_box(window::reference(
+                Stored::Signed(&slice),
+                [size; 2],
+                rescale,
+                &WINDOWS,
+                [to; 2],
+                window::Filter::Area,
+            ));
         };
         Ok(Work { run: Box::new(run), reference: Some(Box::new(reference)) })
     })
@@ -166,7 +173,8 @@ fn fused(name: &'static str, size: usize, batch: usize) -> Case {
         let maps = numbers(batch * size * size);
         let targets = neighbors(batch);
         // A slice in the middle of a series: its neighbors are read for it alone.
-        let (five, middle) = (numbers(5 * size * size), neighbors(5).split_off(2).into_iter().take(1).collect::<Vec<_>>());
+        let (five, middle) =
+            (numbers(5 * size * size), neighbors(5).split_off(2).into_iter().take(1).collect::<Vec<_>>());
         let run = move || {
             fuse::fuse(&client, &maps, [batch, size, size], &targets).map(|maps| {
                 black_box(maps);
