@@ -85,8 +85,10 @@ fn shared<F: Feature>(
     let (client, cells) = (features.client(), rows * columns);
     let lanes = lanes(client, size_of::<f32>(), cells);
     let vectors = slices * cells / lanes;
-    // A power of two, so that the tree halves evenly.
-    let sharers = channels.next_power_of_two().min(SHARERS);
+    // A power of two, so that the tree halves evenly, and no more units than a cube has; on a processor, which runs each
+    // unit as a thread, a tree of one level.
+    let room = (client.properties().hardware.max_units_per_cube as usize / ABREAST).max(2);
+    let sharers = channels.next_power_of_two().min(SHARERS).min(1 << room.ilog2());
     let cubes = vectors.div_ceil(ABREAST);
     let units = CubeDim::new_2d(ABREAST as u32, sharers as u32);
     let cubes = cubecl::calculate_cube_count_elemwise(client, cubes * units.num_elems() as usize, units);

@@ -88,7 +88,7 @@ fn fnv(name: &str) -> u64 {
 }
 
 /// An H100 (SXM), as the CUDA runtime reports it, but for the units of a cube, up to 1024 there: the processor runs each
-/// as a thread, and where they wait for one another many threads on a few cores take minutes.
+/// as a thread, and many threads that wait for one another on few cores take minutes.
 fn hardware() -> HardwareProperties {
     HardwareProperties {
         load_width: 128,

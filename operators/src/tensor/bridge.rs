@@ -3,7 +3,8 @@
 //! On the devices of cubecl both are handles of the same memory: nothing is copied or waited for, and cubecl orders what
 //! different threads have queued. Networks on `cpu` run on the host, so there the numbers pass through a host array.
 //!
-//! A tensor that is not contiguous, or not of `f32`, is copied on its device.
+//! A tensor that is not contiguous, or not of `f32`, is copied on its device; one that is recorded for gradients, or on
+//! another device, through the host.
 
 use burn::tensor::{Tensor, TensorData};
 use kernels::{Array, Client, Device};
@@ -38,7 +39,7 @@ pub fn tensor_of<const D: usize>(
 ///
 /// # Errors
 ///
-/// Returns [`ModelError::Device`] if the device fails, or if the tensor is recorded for gradients.
+/// Returns [`ModelError::Device`] if the device fails.
 pub fn array_of<const D: usize>(tensor: Tensor<D>, client: &Client) -> Result<Array<f32>, ModelError> {
     #[cfg(feature = "cubecl")]
     let tensor = match cube::array(tensor, client)? {
@@ -55,9 +56,10 @@ fn failed(error: &impl ToString) -> ModelError {
 /// The backend of all cubecl devices.
 #[cfg(feature = "cubecl")]
 mod cube {
+    use burn::backend::fusion::stream::StreamId;
     use burn::backend::fusion::{NoOp, get_client};
     use burn::backend::ir::{BackendIr, InitOperationIr, OperationIr, OperationOutput};
-    use burn::backend::{Cube, DType, Shape, StreamId};
+    use burn::backend::{Cube, DType, Shape};
     use burn::tensor::{FloatDType, Tensor};
     use burn_cubecl::kernel::into_contiguous;
     use burn_cubecl::tensor::CubeTensor;

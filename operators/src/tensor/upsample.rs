@@ -55,6 +55,19 @@ mod tests {
         Ok(())
     }
 
+    /// One shape on the processor's runtime of cubecl, where burn's own resampling has no gradient.
+    #[cfg(feature = "cubecl")]
+    #[test]
+    fn it_has_a_gradient_on_the_devices_of_cubecl() {
+        let device = Device::cpu().autodiff();
+        let maps = Tensor::<4>::from_floats([[[[1.0, 2.0], [3.0, 5.0]]]], &device).require_grad();
+        let up = bilinear(maps.clone(), [4, 4]);
+        let gradients = up.clone().sum().backward();
+        let expected = resize::bilinear(&[1.0, 2.0, 3.0, 5.0], [2, 2], [4, 4]);
+        close(&host("test", up).unwrap(), &expected, 1e-3).unwrap();
+        close(&host("test", maps.grad(&gradients).unwrap()).unwrap(), &[4.0; 4], 1e-3).unwrap();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -85,7 +98,8 @@ mod tests {
                 let slopes = TensorData::new(slopes[..to[0] * to[1]].to_vec(), [1, 1, to[0], to[1]]);
                 let slopes = Tensor::<4>::from_data(slopes, &device);
                 let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
-                let up = if own { bilinear(maps.clone(), to) } else { interpolate(maps.clone(), to, options) };
+                let options = options.with_output_size(to);
+                let up = if own { bilinear(maps.clone(), to) } else { interpolate(maps.clone(), options) };
                 let gradients = (up * slopes).sum().backward();
                 host("test", maps.grad(&gradients).unwrap()).unwrap()
             };
