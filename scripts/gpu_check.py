@@ -205,6 +205,9 @@ def main():
     seconds = ["--seconds", "15" if quick else "90"]
     check.step("bench kernels", [*hemoflow, "bench", "kernels", "--json", *quick, *seconds], 150, table=True)
     check.step("bench models", [*hemoflow, "bench", "models", "--json", *quick, *seconds], 200, table=True)
+    if device != "cpu":
+        narrow = ["--precision", "bf16", "--arch", "resnet18,resnet101"]
+        check.step("bench models bf16", [*hemoflow, "bench", "models", "--json", *narrow, *seconds], 200, table=True)
     beside(check, device, quick)
     with tempfile.TemporaryDirectory() as work:
         data = ["--data", HERE / "data/dicom", "--labels", HERE / "data/labels.csv", "--out", f"{work}/model"]

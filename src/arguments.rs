@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use kernels::Device;
+use operators::tensor::Precision;
 
 /// Version, revision and features, as `--version` prints them.
 pub const VERSION: &str = concat!(
@@ -68,6 +69,9 @@ pub struct Inference {
     /// The folder or card of the model [default: the shipped one]
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// Numbers that the encoder and the segmenter compute in: f32, or on a GPU f16 or bf16
+    #[arg(long, default_value_t, value_name = "NUMBERS")]
+    pub precision: Precision,
     /// Worker threads of the dataflow
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -327,6 +331,9 @@ pub struct BenchModels {
     /// The folder or card of the model that is measured as `shipped` [default: the shipped one]
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// Numbers that the networks compute in: f32, or on a GPU f16 or bf16
+    #[arg(long, default_value_t, value_name = "NUMBERS")]
+    pub precision: Precision,
     /// What bounds it, and where figures go.
     #[command(flatten)]
     pub limits: BenchLimits,

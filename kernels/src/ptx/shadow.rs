@@ -2,9 +2,11 @@
 //! on the processor with the GPU's cubes.
 //!
 //! So a test that passes on this device has the geometry of a GPU's launch right, and leaves the PTX of what it launched
-//! in the folder `HEMOFLOW_PTX`, one file for each variant of a kernel.
+//! in the folder `HEMOFLOW_PTX`, one file for each variant of a kernel. Kernels whose units wait for one another do not
+//! run: the processor has a thread for each unit of a cube, and hundreds of them on a few cores take minutes. Their
+//! results are whatever was in memory, and tests that look at them fail.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,16 +55,17 @@ pub(crate) fn client() -> Client {
 struct Shadow {
     processor: CpuServer,
     folder: Option<PathBuf>,
-    written: BTreeSet<String>,
+    /// The bytes that the units of a cube share, by kernel.
+    compiled: BTreeMap<String, usize>,
 }
 
 impl Shadow {
-    /// Compiles a kernel for the GPU and writes its PTX. The first line names the kernel.
-    fn compile(&mut self, kernel: &dyn CubeKernel) -> Result<(), String> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+    /// Compiles a kernel for the GPU and writes its PTX, once. The first line tells the bytes that the units of a cube
+    /// share, and names the kernel. Gives these bytes.
+    fn compile(&mut self, kernel: &dyn CubeKernel) -> Result<usize, String> {
         let id = format!("{:?}", kernel.id());
-        if !self.written.insert(id.clone()) {
-            return Ok(());
+        if let Some(shared) = self.compiled.get(&id) {
+            return Ok(*shared);
         }
         let definition = define_kernel(kernel).map_err(|error| format!("{error:?}"))?;
         let options = PlironOptions {
@@ -77,8 +80,12 @@ impl Shadow {
         };
         let bytes: Vec<u8> = module.ptx.iter().map(|character| character.to_ne_bytes()[0]).collect();
         let ptx = CStr::from_bytes_until_nul(&bytes).map_err(|error| error.to_string())?.to_string_lossy();
-        let file = folder.join(format!("{:016x}.ptx", fnv(&id)));
-        fs::write(file, format!("// {}\n{ptx}", kernel.name())).map_err(|error| error.to_string())
+        if let Some(folder) = &self.folder {
+            let text = format!("// {} {}\n{ptx}", module.shared_memory_size, kernel.name());
+            fs::write(folder.join(format!("{:016x}.ptx", fnv(&id))), text).map_err(|error| error.to_string())?;
+        }
+        self.compiled.insert(id, module.shared_memory_size);
+        Ok(module.shared_memory_size)
     }
 }
 
@@ -87,8 +94,7 @@ fn fnv(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// An H100 (SXM), as the CUDA runtime reports it, but for the units of a cube, up to 1024 there: the processor runs each
-/// as a thread, and many threads that wait for one another on few cores take minutes.
+/// An H100 (SXM), as the CUDA runtime reports it.
 fn hardware() -> HardwareProperties {
     HardwareProperties {
         load_width: 128,
@@ -98,7 +104,7 @@ fn hardware() -> HardwareProperties {
         max_bindings: 1024,
         max_shared_memory_size: 227 * 1024,
         max_cube_count: (0x7fff_ffff, 0xffff, 0xffff),
-        max_units_per_cube: 32,
+        max_units_per_cube: 1024,
         max_cube_dim: (1024, 1024, 64),
         num_streaming_multiprocessors: Some(132),
         num_tensor_cores: Some(4),
@@ -128,7 +134,7 @@ impl DeviceService for Shadow {
         Self {
             processor: CpuServer::new(memory, MemoryConfiguration::default(), Default::default(), utilities),
             folder: env::var_os(FOLDER).map(PathBuf::from),
-            written: BTreeSet::new(),
+            compiled: BTreeMap::new(),
         }
     }
 
@@ -146,12 +152,17 @@ impl Server for Shadow {
         stream: StreamId,
         mode: LaunchMode,
     ) {
-        if let Err(reason) = self.compile(kernel.as_ref()) {
-            // The device's thread swallows panics: the parent finds this file.
-            if let Some(folder) = &self.folder {
-                fs::write(folder.join("failure.txt"), format!("{}: {reason}\n", kernel.name())).ok();
+        let mode = match self.compile(kernel.as_ref()) {
+            Ok(0) => mode,
+            Ok(_) => LaunchMode::Skip,
+            Err(reason) => {
+                // The device's thread swallows panics: who started the tests finds this file.
+                if let Some(folder) = &self.folder {
+                    fs::write(folder.join("failure.txt"), format!("{}: {reason}\n", kernel.name())).ok();
+                }
+                LaunchMode::Skip
             }
-        }
+        };
         // SAFETY: what the caller promises of the launch.
         unsafe { self.processor.launch(kernel, count, bindings, stream, mode) }
     }

@@ -141,7 +141,7 @@ pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Con
     };
     let mut figures = Figures { setting, models: Vec::new(), networks: Vec::new(), skipped: Vec::new() };
     for name in names {
-        let model = model(name, arguments, device)?;
+        let model = model(name, arguments, device)?.with_precision(arguments.precision)?;
         figures.models.push(About::of(name, &model));
         for (batch, network) in batches.iter().flat_map(|batch| NETWORKS.map(|network| (*batch, network))) {
             let batch = usize::try_from(batch)?;
