@@ -9,12 +9,12 @@ CARGO_FLAGS = --release --locked
 LAW_CASES ?= 10000
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test laws setup build format lint unit docs bench clean
+.PHONY: demo test laws setup build format lint unit docs bench gpu-check clean
 
 demo: build
 	target/release/hemoflow demo --out demo-out
 
-test: setup format unit lint docs bench
+test: setup format unit lint docs bench gpu-check
 
 setup:
 	@scripts/setup
@@ -37,8 +37,14 @@ lint: setup
 docs: setup
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: setup
-	$(CARGO) bench --locked --workspace --bench kernels -- --quick
+bench: build
+	target/release/hemoflow bench kernels --quick
+	target/release/hemoflow bench models --quick
+
+# What runs beside a GPU, here without one: scripts/gpu-check build --device cuda makes the archive for the GPU.
+gpu-check: setup
+	scripts/gpu-check build --device cpu
+	scripts/gpu-check run --device cpu --quick --out target/gpu-check-cpu
 
 clean:
 	$(CARGO) clean

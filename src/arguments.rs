@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use kernels::Device;
+use operators::tensor::Precision;
 
 /// Version, revision and features, as `--version` prints them.
 pub const VERSION: &str = concat!(
@@ -57,7 +58,7 @@ pub enum Command {
     /// Look at a model
     #[command(subcommand)]
     Model(Model),
-    /// Measure what updates cost
+    /// Measure kernels, networks, and what updates cost
     #[command(subcommand)]
     Bench(Bench),
 }
@@ -79,6 +80,9 @@ pub struct Inference {
     /// The folder or card of the model [default: the shipped one]
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// Numbers that the encoder and the segmenter compute in: f32, or on a GPU f16 or bf16
+    #[arg(long, default_value_t, value_name = "NUMBERS")]
+    pub precision: Precision,
     /// Worker threads of the dataflow
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -285,8 +289,94 @@ pub enum Model {
 /// `hemoflow bench`
 #[derive(Debug, Subcommand)]
 pub enum Bench {
+    /// Kernels against a copy of as many bytes on the same device and against plain Rust
+    ///
+    /// Inputs lie on the device before the clock starts, and no result comes back: what is timed is the kernel. Time is that
+    /// between two events of the device where it has them, otherwise until it has nothing left to do. GB/s count the
+    /// fewest bytes that the problem moves: each input read once, each output written once. The copy moves as
+    /// many, in turns with the kernel: from device to device, or by memcpy on as many threads as the kernel may use. The
+    /// plain-Rust definition runs on one thread over one slice, and its time is multiplied by the batch.
+    ///
+    /// A size is the rows and columns of a slice, a batch is slices. Cases run from small to large until the time is over; what
+    /// is left out is named with its reason.
+    Kernels(BenchKernels),
+    /// Networks of the shipped model and of untrained ones: slices a second, share of the kernels, launches
+    ///
+    /// An untrained network has random weights: the shapes and the speed of a trained one. `encode` is all that the stage of that
+    /// name does for a slice: window, encoder, class activation map. Times are a caller's: arrays in and
+    /// arrays out. Ratios are to burn, measured in turns in the same run.
+    Models(BenchModels),
     /// Cost of a change, growth, memory, urgency and shadows of the streaming graph, on tiny synthetic slices
     Graph(BenchGraph),
+}
+
+/// `hemoflow bench kernels`
+#[derive(Args, Debug)]
+pub struct BenchKernels {
+    /// Measure little, in seconds: one small size, two batches, three samples
+    #[arg(long)]
+    pub quick: bool,
+    /// Only kernels whose names contain one of these
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Rows and columns of the slices, multiples of 32 [default: 128,256,512,1024, or 128 with --quick]
+    #[arg(long, value_delimiter = ',', value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=4096))]
+    pub sizes: Vec<u32>,
+    /// Slices in one launch [default: 1,8,64,256, or 1,8 with --quick]
+    #[arg(long, value_delimiter = ',', value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batches: Vec<u32>,
+    /// What bounds it, and where figures go.
+    #[command(flatten)]
+    pub limits: BenchLimits,
+}
+
+/// `hemoflow bench models`
+#[derive(Args, Debug)]
+pub struct BenchModels {
+    /// Measure little, in seconds: a tiny network, two batches, three samples
+    #[arg(long)]
+    pub quick: bool,
+    /// Networks to measure: shipped, resnet18, resnet34, resnet50, resnet101 [default: shipped,resnet18,resnet50]
+    #[arg(long, value_delimiter = ',', value_name = "ARCH")]
+    pub arch: Vec<String>,
+    /// Slices at once [default: 1,8,32, or 1,2 with --quick]
+    #[arg(long, value_delimiter = ',', value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batches: Vec<u32>,
+    /// Rows and columns of the input of untrained networks, a multiple of 32 [default: 256, or 32 with --quick]
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<u32>,
+    /// Channels of the first stage of untrained networks [default: 64, or 4 with --quick]
+    #[arg(long, value_name = "CHANNELS")]
+    pub width: Option<u32>,
+    /// Channels of the first level of untrained U-Nets [default: 8, as trained here, or 2 with --quick]
+    #[arg(long, value_name = "CHANNELS")]
+    pub unet_width: Option<u32>,
+    /// The folder or card of the model that is measured as `shipped` [default: the shipped one]
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Numbers that the networks compute in: f32, or on a GPU f16 or bf16
+    #[arg(long, default_value_t, value_name = "NUMBERS")]
+    pub precision: Precision,
+    /// What bounds it, and where figures go.
+    #[command(flatten)]
+    pub limits: BenchLimits,
+}
+
+/// What bounds a measurement, and where it goes.
+#[derive(Args, Debug)]
+pub struct BenchLimits {
+    /// End after about so many seconds [default: 150, or 15 with --quick]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u32>,
+    /// Leave out what would hold more bytes at once, as 4G or 500M
+    #[arg(long, value_name = "BYTES", default_value = "4G", value_parser = bytes)]
+    pub memory: usize,
+    /// Write the figures here, as `kernels.json` or `models.json`
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write what was timed here, as Chrome trace events that Perfetto opens; each launch is timed alone then
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 /// `hemoflow bench graph`

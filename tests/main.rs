@@ -9,6 +9,7 @@
 )]
 
 mod batch_law;
+mod bench;
 mod commands;
 mod conformance;
 mod cost;

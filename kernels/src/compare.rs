@@ -1,11 +1,21 @@
 //! Comparing a kernel with its reference, for tests: a difference is told with its place.
 
+use std::env;
+
 use crate::device::{Client, Device};
 
-/// The device that tests run on: the GPU where the build has one, else the processor.
+/// The environment variable that names the device of tests: `cpu`, which is the default, `cuda`, `wgpu`, or `shadow`, a
+/// GPU that is not there.
+pub(crate) const DEVICE: &str = "HEMOFLOW_TEST_DEVICE";
+
+/// The device that tests run on.
 pub(crate) fn client() -> Client {
-    let device = if cfg!(feature = "cuda") { Device::Cuda(0) } else { Device::Cpu };
-    device.client().expect("a device for tests")
+    match env::var(DEVICE) {
+        #[cfg(feature = "cpu")]
+        Ok(name) if name == "shadow" => crate::ptx::shadow::client(),
+        Ok(name) => name.parse::<Device>().and_then(Device::client).expect("a device for tests"),
+        Err(_) => Device::default().client().expect("a device for tests"),
+    }
 }
 
 /// Fails unless all values agree within `tolerance`, and says where they do not: positions are `[depth, row, column]`

@@ -35,6 +35,8 @@
 //! |---|---|---|---|
 //! | [`Array`] | memory on a device, to and from slices and other libraries' handles | cubecl | all kernels |
 //! | [`device::Device`] | `cpu`, `cuda[:N]` or `wgpu` to a client | cubecl | all kernels |
+//! | [`clock::Clock`] | how long launches take, and how many there were | cubecl | bench |
+//! | [`copy::DeviceCopy`] | the copy from device to device that kernels are measured by | this project | bench |
 //! | [`executor::Desk`] | questions to answers: urgent first, in batches under a deadline, no class starved | this project | all stages |
 //!
 //! This crate knows nothing of dataflow, DICOM or models.
@@ -48,7 +50,9 @@ pub mod array;
 pub mod backend;
 pub mod bits;
 pub mod cam;
+pub mod clock;
 pub mod components;
+pub mod copy;
 pub mod device;
 pub mod distance;
 pub mod error;
@@ -65,6 +69,8 @@ pub mod window;
 #[cfg(test)]
 mod compare;
 mod launch;
+#[cfg(all(test, feature = "cpu"))]
+mod ptx;
 
 pub use array::Array;
 pub use device::{Client, Device, DeviceError};

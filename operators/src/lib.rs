@@ -54,6 +54,7 @@ pub mod score;
 pub mod segment;
 pub mod stack;
 pub mod store;
+pub mod tensor;
 pub mod train;
 
 /// What a graph needs to read as a table of contents.

@@ -61,6 +61,7 @@ impl Running {
         truths: Vec<Truth>,
         watch: impl FnMut(&Current) + Send + 'static,
     ) -> anyhow::Result<Self> {
+        let model = model.with_precision(inference.precision)?;
         let registry = Registry::new();
         let telemetry = Telemetry::new(Metrics::register(&registry)?);
         let name = model.name();

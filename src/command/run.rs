@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> any
     let watch = |current: &Current| tracing::debug!(version = current.publication.version, "a result was updated");
     let mut running = Running::start(&arguments.inference, &arguments.keep, truths, device, watch)?;
     let shadow = arguments.shadow.as_deref().map(|shadow| load_model(Some(shadow), device)).transpose()?;
+    let shadow = shadow.map(|shadow| shadow.with_precision(arguments.inference.precision)).transpose()?;
     running.node.shadow(shadow)?;
     stream(&arguments.inputs, &mut running.node, arguments.keep.data.is_some())?;
     let (collected, _metrics) = running.finish()?;

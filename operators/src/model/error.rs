@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kernels::Device;
 
 use super::Engine;
+use crate::tensor::Precision;
 
 /// A model that cannot be read, built or run.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,14 @@ pub enum ModelError {
         engine: Engine,
         /// The device.
         device: Device,
+    },
+    /// The device, or the engine on it, does not compute in numbers of this width.
+    #[error("no network runs in {precision} on {device}")]
+    Precision {
+        /// The device.
+        device: Device,
+        /// The numbers.
+        precision: Precision,
     },
     /// The device failed.
     #[error("{network}: the device failed: {reason}")]

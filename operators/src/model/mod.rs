@@ -13,7 +13,7 @@
 //! segmenter one by one, sequences in batches of a fixed size, padded where there are fewer, and features and logits are
 //! summed on the host in a fixed order. On other devices, and between engines, results agree to rounding.
 
-mod card;
+pub(crate) mod card;
 mod device;
 mod engine;
 mod error;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use burn::module::Module as _;
 use burn::tensor::{Tensor, TensorData};
-use kernels::Device;
+use kernels::{Array, Device};
 
 pub use card::{Arch, Card, Context, Pooling, TrainedWith};
 pub use engine::Engine;
@@ -41,6 +41,7 @@ pub(crate) use device::connect;
 pub(crate) use head::Head;
 
 use crate::record::{Digest, ModelName};
+use crate::tensor::Precision;
 use engine::Networks;
 
 /// Sequences that run at once.
@@ -62,9 +63,13 @@ pub struct EncodedSlice {
 pub struct Model {
     card: Card,
     digest: Digest,
+    /// The digest in `f32`.
+    exact: Digest,
     device: Device,
     network: Network,
     engine: Engine,
+    /// What the encoder and the segmenter compute in.
+    precision: Precision,
     /// Encoder and segmenter, ready to run.
     ready: Arc<dyn Networks>,
     cam_weights: Vec<f32>,
@@ -90,8 +95,9 @@ impl Model {
             None => 0.0,
         };
         let engine = Engine::of(device);
-        let ready = engine.ready(&card, &network, device)?;
-        Ok(Self { card, digest, device, network, engine, ready, cam_weights, cam_bias })
+        let precision = Precision::F32;
+        let ready = engine.ready(&card, &network, device, precision)?;
+        Ok(Self { card, digest, exact: digest, device, network, engine, precision, ready, cam_weights, cam_bias })
     }
 
     /// The same model on another engine than the fastest, to compare. Names of results do not tell engines apart: one store
@@ -101,8 +107,25 @@ impl Model {
     ///
     /// Returns [`ModelError::Engine`] if the engine does not run on the model's device.
     pub fn with_engine(self, engine: Engine) -> Result<Self, ModelError> {
-        let ready = engine.ready(&self.card, &self.network, self.device)?;
+        let ready = engine.ready(&self.card, &self.network, self.device, self.precision)?;
         Ok(Self { engine, ready, ..self })
+    }
+
+    /// The same weights, with the encoder and the segmenter in numbers of another width. Another digest names its results;
+    /// what is saved or trained further stays `f32`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Precision`] if the device or the engine does not compute in them.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, ModelError> {
+        let ready = self.engine.ready(&self.card, &self.network, self.device, precision)?;
+        let digest = match precision {
+            Precision::F32 => self.exact,
+            Precision::F16 | Precision::Bf16 => {
+                Digest::builder("model at").digest(&self.exact).bytes(precision.to_string().as_bytes()).finish()
+            }
+        };
+        Ok(Self { digest, precision, ready, ..self })
     }
 
     /// A model of random weights: the shapes and the speed of a trained one.
@@ -199,8 +222,19 @@ impl Model {
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn encode(&self, images: &[f32], slices: usize) -> Result<Vec<EncodedSlice>, ModelError> {
-        self.check_images(images, slices, self.card.windows.len())?;
+        self.check_images(images.len(), slices, self.card.windows.len())?;
         Ok(self.ready.maps(images)?.into_iter().map(|map| self.pooled(map)).collect())
+    }
+
+    /// The last stage's maps of slices, without leaving the device: `images` is `[slices, windows, size, size]`, the result
+    /// `[slices, D, rows, columns]`. On `cpu` both pass through the host.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
+    pub fn maps(&self, images: Array<f32>, slices: usize) -> Result<Array<f32>, ModelError> {
+        self.check_images(images.len(), slices, self.card.windows.len())?;
+        self.ready.maps_there(images)
     }
 
     /// One logit for each slice of each sequence; a sequence is a slice's features by position, D numbers each.
@@ -219,12 +253,12 @@ impl Model {
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn segment(&self, images: &[f32], slices: usize) -> Result<Vec<f32>, ModelError> {
-        self.check_images(images, slices, 1)?;
+        self.check_images(images.len(), slices, 1)?;
         Ok(self.ready.segment(images)?.concat())
     }
 
-    fn check_images(&self, images: &[f32], slices: usize, channels: usize) -> Result<(), ModelError> {
-        check_length("images", images.len(), slices * channels * self.card.input_size * self.card.input_size)
+    fn check_images(&self, len: usize, slices: usize, channels: usize) -> Result<(), ModelError> {
+        check_length("images", len, slices * channels * self.card.input_size * self.card.input_size)
     }
 
     /// Pools a slice's maps and asks the CAM head.

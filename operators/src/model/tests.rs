@@ -313,3 +313,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn other_numbers_are_another_model_with_nearly_the_same_results() {
+    use crate::tensor::Precision;
+
+    let direct = model(tiny(), 1);
+    assert!(matches!(direct.clone().with_precision(Precision::F16), Err(ModelError::Precision { .. })));
+    let exact = direct.with_engine(Engine::Burn).unwrap();
+    let images = noise(2 * 3 * 32 * 32, 2);
+    for precision in [Precision::F16, Precision::Bf16] {
+        if !precision.is_supported(&BurnDevice::flex()) {
+            println!("skipped: {precision} on flex: not supported");
+            continue;
+        }
+        let narrow = exact.clone().with_precision(precision).unwrap();
+        assert_ne!(narrow.digest(), exact.digest());
+        assert_eq!(
+            narrow.clone().with_precision(Precision::F32).unwrap().digest(),
+            exact.digest(),
+            "back to {}",
+            Precision::F32
+        );
+        let [exact, narrow] = [&exact, &narrow].map(|model| model.encode(&images, 2).unwrap());
+        for (exact, narrow) in exact.iter().zip(&narrow) {
+            let largest = exact.map.iter().copied().fold(0.0, f32::max);
+            for (e, n) in exact.map.iter().zip(&narrow.map) {
+                assert!((e - n).abs() <= precision.error() * largest, "{precision}: {n} for {e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn maps_of_arrays_are_those_of_slices() {
+    let images = noise(2 * 3 * 32 * 32, 2);
+    let client = Device::Cpu.client().unwrap();
+    for engine in [Engine::Direct, Engine::Burn] {
+        let model = model(tiny(), 1).with_engine(engine).unwrap();
+        let maps = model.maps(kernels::Array::upload(&client, &images), 2).unwrap().download().unwrap();
+        let encoded = model.encode(&images, 2).unwrap();
+        let expected: Vec<f32> = encoded.into_iter().flat_map(|slice| slice.map).collect();
+        assert_eq!(maps.len(), expected.len());
+        assert!(maps.iter().zip(&expected).all(|(a, e)| (a - e).abs() <= 1e-4), "maps differ on {engine}");
+    }
+}

@@ -1,15 +1,21 @@
-//! `hemoflow bench`: what updates cost, measured by the program itself.
+//! `hemoflow bench`: kernels, networks, and what updates cost, measured by the program itself.
 
 mod cost;
 mod figures;
+mod input;
+mod networks;
 mod resident;
 mod rig;
 mod shadow;
 mod soak;
+mod stopwatch;
 mod study;
+mod sweep;
+mod trace;
 mod urgency;
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
 use kernels::Device;
@@ -22,6 +28,8 @@ use crate::console::Console;
 /// Measures what was asked for.
 pub(super) fn bench(arguments: &Bench, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
     match arguments {
+        Bench::Kernels(kernels) => sweep::measure(kernels, device, console),
+        Bench::Models(models) => networks::measure(models, device, console),
         Bench::Graph(graph) => measure_graph(graph, device, console),
     }
 }
@@ -31,10 +39,33 @@ pub(super) fn bench(arguments: &Bench, device: Device, console: &mut Console) ->
 struct Setting {
     revision: &'static str,
     device: String,
+    /// What the device calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_name: Option<String>,
     cores: usize,
     seed: u64,
     quick: bool,
     note: &'static str,
+}
+
+impl Setting {
+    fn of(device: Device, device_name: Option<String>, seed: u64, quick: bool, note: &'static str) -> Self {
+        Self {
+            revision: env!("HEMOFLOW_REVISION"),
+            device: device.to_string(),
+            device_name,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            seed,
+            quick,
+            note,
+        }
+    }
+
+    /// The device, by what it is and what it calls itself.
+    fn device_line(&self) -> String {
+        let name = self.device_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+        format!("{}{name} on {} cores", self.device, self.cores)
+    }
 }
 
 /// All figures. What was not asked for is not there.
@@ -57,17 +88,12 @@ const NOTE: &str = "slices of 64 x 64 that need no decoding, a tiny model with r
                     of the masks: the graph is measured, not the networks";
 
 fn measure_graph(arguments: &BenchGraph, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
-    let setting = Setting {
-        revision: env!("HEMOFLOW_REVISION"),
-        device: device.to_string(),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        seed: arguments.seed,
-        quick: arguments.quick,
-        note: NOTE,
-    };
+    let setting = Setting::of(device, None, arguments.seed, arguments.quick, NOTE);
     console.line(format!(
-        "revision {}, {} on {} cores, seed {}\n{NOTE}\n",
-        setting.revision, setting.device, setting.cores, setting.seed
+        "revision {}, {}, seed {}\n{NOTE}\n",
+        setting.revision,
+        setting.device_line(),
+        setting.seed
     ))?;
     let mut figures = Figures { setting, cost: None, resident: None, soak: None, urgency: None, shadow: None };
     let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
@@ -87,13 +113,7 @@ fn measure_graph(arguments: &BenchGraph, device: Device, console: &mut Console) 
         figures.soak = Some(told(soak::measure(arguments, device)?, soak::Soaks::lines, console)?);
     }
     console.json(&figures)?;
-    if let Some(folder) = &arguments.out {
-        let file = folder.join("graph.json");
-        let text = serde_json::to_string_pretty(&figures)?;
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&file, text))
-            .with_context(|| format!("{} cannot be written", file.display()))?;
-    }
+    write(arguments.out.as_deref(), "graph.json", &figures)?;
     Ok(Exit::Done)
 }
 
@@ -104,4 +124,14 @@ fn told<T>(part: T, lines: impl Fn(&T) -> Vec<String>, console: &mut Console) ->
     }
     console.line("")?;
     Ok(part)
+}
+
+/// Writes figures as a file into a folder, if there is one to write to.
+fn write(folder: Option<&Path>, file: &str, figures: &impl Serialize) -> anyhow::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let file = folder.join(file);
+    let text = serde_json::to_string_pretty(figures)?;
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&file, text))
+        .with_context(|| format!("{} cannot be written", file.display()))
 }

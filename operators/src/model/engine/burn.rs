@@ -1,12 +1,14 @@
 //! The networks on burn.
 
 use burn::tensor::{Tensor, TensorData};
-use kernels::Device;
+use kernels::{Array, Device};
 use rayon::prelude::*;
 
 use super::Networks;
 use crate::model::resnet::ResNet;
+use crate::model::unet::UNet;
 use crate::model::{Card, ModelError, Network, connect, host};
+use crate::tensor::{Precision, array_of, tensor_of};
 
 /// Slices that run at once on a device that is not `cpu`.
 const SLICES: usize = 16;
@@ -14,18 +16,28 @@ const SLICES: usize = 16;
 /// The networks on a device of burn's. On `cpu` slices run one by one, each on a thread: which is also the fastest there.
 #[derive(Debug)]
 pub(super) struct OnBurn {
-    network: Network,
     /// The encoder without normalization layers.
-    folded: ResNet,
+    encoder: ResNet,
+    segmenter: UNet,
+    precision: Precision,
     device: Device,
     size: usize,
     windows: usize,
 }
 
 impl OnBurn {
-    pub(super) fn new(card: &Card, network: &Network, device: Device) -> Self {
-        let folded = network.encoder.clone().folded();
-        Self { network: network.clone(), folded, device, size: card.input_size, windows: card.windows.len() }
+    pub(super) fn new(
+        card: &Card,
+        network: &Network,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, ModelError> {
+        if !precision.is_supported(&connect(device)?) {
+            return Err(ModelError::Precision { device, precision });
+        }
+        let encoder = precision.cast(network.encoder.clone().folded());
+        let segmenter = precision.cast(network.unet.clone());
+        Ok(Self { encoder, segmenter, precision, device, size: card.input_size, windows: card.windows.len() })
     }
 
     /// Runs a network over slices and gives its output for each of them.
@@ -43,7 +55,7 @@ impl OnBurn {
         let batches = images.par_chunks(at_once * length).map(|batch| {
             let count = batch.len() / length;
             let input = Tensor::<4>::from_data(TensorData::new(batch.to_vec(), [count, channels, size, size]), &device);
-            let output = host(network, run(input))?;
+            let output = host(network, run(self.precision.input(input)))?;
             Ok(output.chunks(output.len() / count).map(<[f32]>::to_vec).collect::<Vec<_>>())
         });
         Ok(batches.collect::<Result<Vec<_>, ModelError>>()?.concat())
@@ -52,10 +64,17 @@ impl OnBurn {
 
 impl Networks for OnBurn {
     fn maps(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.by_slices("encoder", images, self.windows, |images| self.folded.maps(images))
+        self.by_slices("encoder", images, self.windows, |images| self.encoder.maps(images))
+    }
+
+    fn maps_there(&self, images: Array<f32>) -> Result<Array<f32>, ModelError> {
+        let client = images.client().clone();
+        let slices = images.len() / (self.windows * self.size * self.size).max(1);
+        let images = tensor_of(images, [slices, self.windows, self.size, self.size], self.device)?;
+        array_of(self.encoder.maps(self.precision.input(images)), &client)
     }
 
     fn segment(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.by_slices("segmenter", images, 1, |images| self.network.unet.forward(images))
+        self.by_slices("segmenter", images, 1, |images| self.segmenter.forward(images))
     }
 }

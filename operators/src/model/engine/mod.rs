@@ -9,9 +9,10 @@ mod direct;
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 
-use kernels::Device;
+use kernels::{Array, Device, KernelError};
 
 use super::{Card, ModelError, Network};
+use crate::tensor::Precision;
 
 /// Who runs the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +34,18 @@ impl Engine {
     }
 
     /// Makes the networks ready to run.
-    pub(super) fn ready(self, card: &Card, network: &Network, device: Device) -> Result<Arc<dyn Networks>, ModelError> {
+    pub(super) fn ready(
+        self,
+        card: &Card,
+        network: &Network,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Arc<dyn Networks>, ModelError> {
         match (self, device) {
-            (Self::Burn, _) => Ok(Arc::new(burn::OnBurn::new(card, network, device))),
+            (Self::Burn, _) => Ok(Arc::new(burn::OnBurn::new(card, network, device, precision)?)),
+            (Self::Direct, Device::Cpu) if precision != Precision::F32 => {
+                Err(ModelError::Precision { device, precision })
+            }
             (Self::Direct, Device::Cpu) => Ok(Arc::new(direct::Direct::new(card, network)?)),
             (Self::Direct, Device::Cuda(_) | Device::Wgpu) => Err(ModelError::Engine { engine: self, device }),
         }
@@ -55,6 +65,13 @@ impl Display for Engine {
 pub(super) trait Networks: Debug + Send + Sync {
     /// The encoder's maps, `[D, rows, columns]` for each of the images `[slices, windows, size, size]`.
     fn maps(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError>;
+
+    /// The same from an array of a device to one of the same device.
+    fn maps_there(&self, images: Array<f32>) -> Result<Array<f32>, ModelError> {
+        let failed = |error: KernelError| ModelError::Device { network: "encoder", reason: error.to_string() };
+        let maps = self.maps(&images.download().map_err(failed)?)?.concat();
+        Ok(Array::upload(images.client(), &maps))
+    }
 
     /// The segmenter's logits, `[size, size]` for each of the images `[slices, size, size]`.
     fn segment(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError>;

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Hemoflow's kernels or networks beside other libraries: a table in Markdown.
+
+    hemoflow bench kernels --json > ours.json
+    cpu.py > cpu.json
+    table.py ours.json cpu.json [MORE.json...] [--by copy] [--where kernel=window,size=512]
+
+A cell says how many times as long the library takes (above 1: Hemoflow is faster), and what part of a copy of as many
+bytes it reaches. Times of two processes on a busy machine are worth little: `--by copy` divides each by the copy that was
+measured in turns with it, in the same process. Networks are compared by slices a second.
+"""
+
+import argparse
+import json
+import sys
+
+
+def cases(document):
+    """{case: {peer: row}} of a file: ours under the name `hemoflow`."""
+    found = {}
+    for row in document.get("kernels", []):
+        found.setdefault((row["kernel"], row["size"], row["batch"]), {})["hemoflow"] = row
+    for row in document.get("networks", []):
+        peer = row.get("peer", "hemoflow")
+        found.setdefault((f"{row['model']}/{row['network']}", row["size"], row["batch"]), {})[named(peer, row)] = row
+    for row in document.get("peers", []):
+        kernel = row.get("kernel") or f"{row['model']}/{row['network']}"
+        found.setdefault((kernel, row["size"], row["batch"]), {})[named(row["peer"], row)] = row
+    return found
+
+
+def named(peer, row):
+    threads = row.get("threads")
+    return peer if not threads else f"{peer}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def ratio(ours, theirs, by):
+    """How many times as long they take."""
+    times = theirs["milliseconds"]["median"] / ours["milliseconds"]["median"]
+    if by == "copy" and "copy" in ours and "copy" in theirs:
+        return times * ours["copy"]["milliseconds"]["median"] / theirs["copy"]["milliseconds"]["median"]
+    return times
+
+
+def cell(ours, theirs, by):
+    if theirs is None:
+        return ""
+    share = f" ({theirs['share_of_copy']:.0%})" if "share_of_copy" in theirs else ""
+    return f"{ratio(ours, theirs, by):.2f}{share}"
+
+
+def own(ours):
+    median = ours["milliseconds"]["median"]
+    if "share_of_copy" not in ours:
+        return f"{median:.2f} ms, {ours['slices_per_second']:.1f}/s"
+    return f"{median:.3f} ms ({ours['share_of_copy']:.0%})"
+
+
+def wanted(case, conditions):
+    values = dict(zip(("kernel", "size", "batch"), map(str, case)))
+    return all(value in values[name] if name == "kernel" else value == values[name] for name, value in conditions)
+
+
+def table(documents, by="time", conditions=()):
+    """The lines of the table."""
+    merged = {}
+    for document in documents:
+        for case, rows in cases(document).items():
+            merged.setdefault(case, {}).update(rows)
+    merged = {case: rows for case, rows in merged.items() if "hemoflow" in rows and wanted(case, conditions)}
+    peers = sorted({peer for rows in merged.values() for peer in rows} - {"hemoflow"})
+    order = list(dict.fromkeys(case[0] for case in merged))
+    yield "| kernel | size | batch | hemoflow | " + "".join(f"{peer} | " for peer in peers)
+    yield "|---|---|---|---|" + "---|" * len(peers)
+    for case in sorted(merged, key=lambda case: (order.index(case[0]), *case[1:])):
+        rows = merged[case]
+        cells = [own(rows["hemoflow"]), *(cell(rows["hemoflow"], rows.get(peer), by) for peer in peers)]
+        yield "| " + " | ".join([case[0], str(case[1]), str(case[2]), *cells]) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="ours first, then peers")
+    parser.add_argument("--by", choices=["time", "copy"], default="time", help="what ratios are of (default time)")
+    parser.add_argument("--where", default="", help="only rows of these, as kernel=window,size=512,batch=8")
+    options = parser.parse_args()
+    conditions = [tuple(part.split("=", 1)) for part in options.where.split(",") if part]
+    if any(len(part) != 2 or part[0] not in ("kernel", "size", "batch") for part in conditions):
+        sys.exit("table.py: --where takes kernel=, size= and batch=, with commas between")
+    documents = []
+    for path in options.files:
+        try:
+            with open(path) as file:
+                documents.append(json.load(file))
+        except (OSError, ValueError) as error:
+            sys.exit(f"table.py: {path} is not what a bench printed: {error}")
+    for document, path in zip(documents, options.files):
+        if not isinstance(document, dict) or not {"kernels", "networks", "peers"} & document.keys():
+            sys.exit(f"table.py: {path} holds no kernels, networks or peers")
+    for line in table(documents, options.by, conditions):
+        print(line.rstrip())
+    for document in documents:
+        for name, why in document.get("missing", {}).items():
+            print(f"\nmissing in {document.get('script', 'a file')}: {name}: {why}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

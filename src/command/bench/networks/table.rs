@@ -1,0 +1,46 @@
+//! The figures as lines for people.
+
+use super::{Figures, Row};
+
+/// All lines.
+pub(super) fn lines(figures: &Figures) -> Vec<String> {
+    let setting = &figures.setting;
+    let mut lines =
+        vec![format!("revision {}, {}", setting.revision, setting.device_line()), format!("{}\n", setting.note)];
+    lines.extend(figures.models.iter().map(|model| {
+        format!(
+            "{}: {:?} of width {}, input {3} x {3}, U-Net of width {4}",
+            model.model, model.arch, model.width, model.size, model.unet_width
+        )
+    }));
+    lines.push(format!(
+        "\n{:<12} {:<10} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8} {:>12}",
+        "model", "network", "batch", "p10 ms", "median ms", "p90 ms", "slices/s", "launches", "own kernels"
+    ));
+    lines.extend(figures.networks.iter().map(line));
+    if figures.networks.iter().any(|row| row.launches.all.is_none()) {
+        lines.push("launches: those of our kernels; networks on a processor launch none".to_owned());
+    }
+    if !figures.skipped.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(figures.skipped.iter().map(|skipped| {
+        format!("left out: {}, {}, {} slices: {}", skipped.model, skipped.network.name(), skipped.batch, skipped.reason)
+    }));
+    lines
+}
+
+fn line(row: &Row) -> String {
+    format!(
+        "{:<12} {:<10} {:>5} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {:>8} {:>10.1} %",
+        row.model,
+        row.network.name(),
+        row.batch,
+        row.milliseconds.p10,
+        row.milliseconds.median,
+        row.milliseconds.p90,
+        row.slices_per_second,
+        row.launches.all.unwrap_or(row.launches.own),
+        row.launches.own_share_of_time * 100.0,
+    )
+}
