@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use case::{Case, Place};
+use catalogue::Asked;
 use yardstick::Yardstick;
 
 use super::figures::{Spread, float, ratio};
@@ -88,7 +89,7 @@ const NOTE: &str = "the same buffers again and again: what fits a cache stays th
 
 /// Measures kernels.
 pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
-    let cases = cases(arguments)?;
+    let cases = cases(arguments, device)?;
     let mut bench = Bench::start(arguments, device, cases.len())?;
     let setting = Setting::of(device, Some(bench.client.properties().identity.name.clone()), 0, arguments.quick, NOTE);
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
@@ -126,7 +127,7 @@ pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Co
 }
 
 /// The cases that were asked for, small ones first.
-fn cases(arguments: &BenchKernels) -> anyhow::Result<Vec<Case>> {
+fn cases(arguments: &BenchKernels, device: Device) -> anyhow::Result<Vec<Case>> {
     let unknown = |name: &&String| !catalogue::ENTRIES.iter().any(|entry| entry.name.contains(name.as_str()));
     if let Some(name) = arguments.only.iter().find(unknown) {
         let names: Vec<&str> = catalogue::ENTRIES.iter().map(|entry| entry.name).collect();
@@ -146,7 +147,8 @@ fn cases(arguments: &BenchKernels) -> anyhow::Result<Vec<Case>> {
         .iter()
         .filter(|entry| wanted(entry.name))
         .flat_map(|entry| sizes.iter().map(move |size| (entry, *size)))
-        .flat_map(|(entry, size)| batches.iter().map(move |batch| (entry.case)(entry.name, size, *batch)))
+        .flat_map(|(entry, size)| batches.iter().map(move |batch| (entry, size, *batch)))
+        .filter_map(|(entry, size, batch)| (entry.case)(Asked { kernel: entry.name, size, batch, device }))
         .collect();
     cases.sort_by_key(|case| case.size * case.size * case.batch);
     Ok(cases)
@@ -211,7 +213,7 @@ impl Bench {
         let clock = &self.clock;
         let mut run = |times: usize| match place {
             Place::Device => Ok(clock.timed(|| (0..times).try_for_each(|_| (work.run)()))?),
-            Place::Host => Ok(wall(|| (0..times).try_for_each(|_| (work.run)()))?),
+            Place::Threads | Place::Host => Ok(wall(|| (0..times).try_for_each(|_| (work.run)()))?),
         };
         let rate = |seconds: f64| ratio(float(bytes) / 1e9, seconds);
         let about =
