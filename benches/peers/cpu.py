@@ -300,7 +300,7 @@ def copy_job(np, size, threads, pool):
 
 
 def main():
-    parser = arguments(__doc__, 240, [128, 256, 512, 1024], [1, 8, 64, 256])
+    parser = arguments(__doc__, 150, [128, 256, 512, 1024], [1, 8, 64, 256])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="as many beside one (default %(default)s)")
     options = parser.parse_args()
     modules, versions, missing = {}, {}, {}

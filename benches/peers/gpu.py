@@ -247,7 +247,7 @@ def timer(torch, device):
 
 
 def main():
-    parser = arguments(__doc__, 240, [256, 512, 1024], [1, 8, 64, 256])
+    parser = arguments(__doc__, 150, [256, 512, 1024], [1, 8, 64, 256])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to see that all is right")
     options = parser.parse_args()
     missing = {}

@@ -300,6 +300,7 @@ def arguments(description, seconds, sizes, batches):
     parser.add_argument("--peers", type=lambda text: text.split(","), default=[], help="only these libraries")
     parser.add_argument("--seconds", type=float, default=seconds, help="end after about so many (default %(default)s)")
     parser.add_argument("--memory", type=float, default=4, help="leave out what would hold more GiB")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output, as always")
     parser.add_argument("--quick", action="store_true", help="one small size, two batches, three samples")
     return parser
 

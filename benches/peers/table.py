@@ -15,14 +15,30 @@ import json
 import sys
 
 
-def cases(document):
+SHAPES = {"encoder": ("arch", "width", "last_stride_one", "size"), "segmenter": ("unet_width", "unet_patch", "size")}
+
+
+def same_shape(model, network, shapes):
+    return all(model[name] == shapes[name] for name in SHAPES[network])
+
+
+def cases(document, models):
     """{case: {peer: row}} of a file: ours under the name `hemoflow`."""
     found = {}
     for row in document.get("kernels", []):
         found.setdefault((row["kernel"], row["size"], row["batch"]), {})["hemoflow"] = row
     for row in document.get("networks", []):
-        peer = row.get("peer", "hemoflow")
-        found.setdefault((f"{row['model']}/{row['network']}", row["size"], row["batch"]), {})[named(peer, row)] = row
+        rows = found.setdefault((f"{row['model']}/{row['network']}", row["size"], row["batch"]), {})
+        rows["hemoflow"] = row
+        if "burn" in row:
+            rows["burn"] = row["burn"]
+    for row in document.get("rows", []):
+        # Networks of given shapes, milliseconds a slice: those of each model of ours that has these shapes.
+        for model in models:
+            if same_shape(model, row["network"], document["shapes"]):
+                case = f"{model['model']}/{row['network']}", model["size"], row["batch"]
+                median = {"median": row["median_ms"] * row["batch"]}
+                found.setdefault(case, {})[named(document["peer"], row)] = {"milliseconds": median}
     for row in document.get("peers", []):
         kernel = row.get("kernel") or f"{row['model']}/{row['network']}"
         found.setdefault((kernel, row["size"], row["batch"]), {})[named(row["peer"], row)] = row
@@ -64,8 +80,9 @@ def wanted(case, conditions):
 def table(documents, by="time", conditions=()):
     """The lines of the table."""
     merged = {}
+    models = [model for document in documents for model in document.get("models", [])]
     for document in documents:
-        for case, rows in cases(document).items():
+        for case, rows in cases(document, models).items():
             merged.setdefault(case, {}).update(rows)
     merged = {case: rows for case, rows in merged.items() if "hemoflow" in rows and wanted(case, conditions)}
     peers = sorted({peer for rows in merged.values() for peer in rows} - {"hemoflow"})
@@ -95,7 +112,7 @@ def main():
         except (OSError, ValueError) as error:
             sys.exit(f"table.py: {path} is not what a bench printed: {error}")
     for document, path in zip(documents, options.files):
-        if not isinstance(document, dict) or not {"kernels", "networks", "peers"} & document.keys():
+        if not isinstance(document, dict) or not {"kernels", "networks", "peers", "rows"} & document.keys():
             sys.exit(f"table.py: {path} holds no kernels, networks or peers")
     for line in table(documents, options.by, conditions):
         print(line.rstrip())

@@ -29,7 +29,7 @@ pub(super) struct Budget {
 impl Budget {
     /// The time of a whole run of so many cases.
     pub(super) fn new(limits: &BenchLimits, quick: bool, cases: usize) -> Self {
-        let seconds = limits.seconds.unwrap_or(if quick { 15 } else { 150 });
+        let seconds = limits.seconds.unwrap_or(if quick { 15 } else { 110 });
         let end = Instant::now() + Duration::from_secs(seconds.into());
         Self { end, quick, alone: limits.trace.is_some(), cases }
     }

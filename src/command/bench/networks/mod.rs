@@ -12,7 +12,7 @@ use kernels::clock::{self, Launches};
 use kernels::units::Rescale;
 use kernels::{Client, Device};
 use operators::encode::encode;
-use operators::model::{Model, windows::windows};
+use operators::model::{Engine, Model, windows::windows};
 use operators::record::{Plane, StoredValues};
 use operators::train::TrainConfig;
 use serde::Serialize;
@@ -43,10 +43,13 @@ struct About {
     model: String,
     arch: operators::model::Arch,
     width: usize,
+    last_stride_one: bool,
     size: usize,
     context_radius: usize,
     unet_width: usize,
     unet_patch: usize,
+    /// What runs encoder and segmenter.
+    engine: String,
 }
 
 /// One network at one batch.
@@ -60,6 +63,17 @@ struct Row {
     slices_per_second: f64,
     /// Of one more run, its launches timed apart.
     launches: Counted,
+    /// The same by burn, in turns; none where burn runs the network anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burn: Option<Burn>,
+}
+
+/// The network by burn.
+#[derive(Debug, Serialize)]
+struct Burn {
+    milliseconds: Spread,
+    /// How many times as long it takes.
+    ratio: f64,
 }
 
 /// Launches of one run.
@@ -141,11 +155,15 @@ pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Con
     let mut figures = Figures { setting, models: Vec::new(), networks: Vec::new(), skipped: Vec::new() };
     for name in names {
         let model = model(name, arguments, device)?;
+        let burn = match model.engine() {
+            Engine::Burn => None,
+            _ => Some(model.clone().with_engine(Engine::Burn)?),
+        };
         figures.models.push(About::of(name, &model));
         for (batch, network) in batches.iter().flat_map(|batch| NETWORKS.map(|network| (*batch, network))) {
             let batch = usize::try_from(batch)?;
             let what = format!("{name}, {}, {batch} slices", network.name());
-            match bench.case((name, &model), network, batch).with_context(|| format!("measuring {what}"))? {
+            match bench.case((name, &model, burn.as_ref()), network, batch).with_context(|| format!("measuring {what}"))? {
                 Ok(row) => {
                     let Row { milliseconds, slices_per_second, .. } = &row;
                     tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", milliseconds.median);
@@ -194,10 +212,12 @@ impl About {
             model: name.to_owned(),
             arch: card.arch,
             width: card.width,
+            last_stride_one: card.last_stride_one,
             size: card.input_size,
             context_radius: card.context_radius,
             unet_width: card.unet_width,
             unet_patch: card.unet_patch,
+            engine: model.engine().to_string(),
         }
     }
 }
@@ -214,7 +234,7 @@ impl Bench {
     /// Measures a network, or says why it is left out.
     fn case(
         &mut self,
-        (name, model): (&str, &Model),
+        (name, model, burn): (&str, &Model, Option<&Model>),
         network: Network,
         batch: usize,
     ) -> anyhow::Result<Result<Row, String>> {
@@ -229,50 +249,41 @@ impl Bench {
         if held > self.memory {
             return Ok(Err(format!("it would hold {} MiB: say more --memory", held.div_ceil(1 << 20))));
         }
-        let images = numbers(batch * input);
-        let mut run: Box<dyn FnMut() -> anyhow::Result<()>> = match network {
-            Network::Encode => {
-                let (planes, client) = (planes(batch), self.client.clone());
-                Box::new(move || done(encode(model, &client, &planes)))
-            }
-            Network::Encoder => Box::new(move || done(model.encode(&images, batch))),
-            Network::Head => {
-                let features = numbers(batch * card.features());
-                let radius = card.context_radius;
-                Box::new(move || {
-                    let slices: Vec<&[f32]> = features.chunks(features.len() / batch).collect();
-                    let sequences: Vec<Vec<&[f32]>> =
-                        windows(batch, radius).into_iter().filter_map(|range| Some(slices.get(range)?.to_vec())).collect();
-                    done(model.classify(&sequences))
-                })
-            }
-            Network::Segmenter => {
-                let first = card.input_size * card.input_size;
-                Box::new(move || done(model.segment(images.get(..batch * first).unwrap_or_default(), batch)))
-            }
-        };
-        self.measure(name, (network, batch, card.input_size), &mut *run, effort).map(Ok)
+        let mut ours = job(model, &self.client, network, batch);
+        let mut burn = burn.filter(|_| network != Network::Head).map(|burn| job(burn, &self.client, network, batch));
+        self.measure(name, (network, batch, card.input_size), (&mut *ours, burn.as_deref_mut()), effort).map(Ok)
     }
 
     fn measure(
         &mut self,
         name: &str,
         (network, batch, size): (Network, usize, usize),
-        run: &mut dyn FnMut() -> anyhow::Result<()>,
+        (ours, burn): (Job<'_>, Option<Job<'_>>),
         effort: Effort,
     ) -> anyhow::Result<Row> {
         let label = format!("{name}/{}", network.name());
         let about = |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
         let begun = Instant::now();
-        let mut timed = |times: usize| wall(|| (0..times).try_for_each(|_| run()));
-        let thing = Timed { track: Track::Measured, name: &label, run: &mut timed, about: &about };
-        let [milliseconds] = in_turns(effort, [thing], &mut self.trace)?;
+        let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| ours()));
+        let measured = Timed { track: Track::Measured, name: &label, run: &mut run, about: &about };
+        let (milliseconds, burn) = match burn {
+            Some(burn) => {
+                let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| burn()));
+                let compared = Timed { track: Track::Compared, name: "burn", run: &mut run, about: &about };
+                let [ours, burn] = in_turns(effort, [measured, compared], &mut self.trace)?;
+                (ours, Some(burn))
+            }
+            None => {
+                let [ours] = in_turns(effort, [measured], &mut self.trace)?;
+                (ours, None)
+            }
+        };
         if let Some(trace) = &mut self.trace {
             let name = format!("{label}, {batch} slices");
             trace.add(Track::Measured, "case", &name, (begun, begun.elapsed()), json!({ "batch": batch }));
         }
         let start = Instant::now();
-        let (ran, launches) = clock::timed_apart(run);
+        let (ran, launches) = clock::timed_apart(ours);
         let took = start.elapsed();
         ran?;
         Ok(Row {
@@ -283,7 +294,47 @@ impl Bench {
             milliseconds,
             slices_per_second: ratio(float(batch), milliseconds.median / 1e3),
             launches: Counted::of(launches, took, self.client.properties().hardware.num_cpu_cores.is_none()),
+            burn: burn.map(|burn| Burn { milliseconds: burn, ratio: ratio(burn.median, milliseconds.median) }),
         })
+    }
+}
+
+/// What runs once and is timed.
+type Job<'a> = &'a mut dyn FnMut() -> anyhow::Result<()>;
+
+/// A network of a model over so many slices.
+fn job<'a>(
+    model: &'a Model,
+    client: &Client,
+    network: Network,
+    batch: usize,
+) -> Box<dyn FnMut() -> anyhow::Result<()> + 'a> {
+    let card = model.card();
+    let pixels = card.input_size * card.input_size;
+    match network {
+        Network::Encode => {
+            let (planes, client) = (planes(batch), client.clone());
+            Box::new(move || done(encode(model, &client, &planes)))
+        }
+        Network::Encoder => {
+            let images = numbers(batch * card.windows.len() * pixels);
+            Box::new(move || done(model.encode(&images, batch)))
+        }
+        Network::Head => {
+            let features = numbers(batch * card.features());
+            let radius = card.context_radius;
+            Box::new(move || {
+                let slices: Vec<&[f32]> = features.chunks(features.len() / batch).collect();
+                let ranges = windows(batch, radius).into_iter();
+                let sequences: Vec<Vec<&[f32]>> =
+                    ranges.filter_map(|range| Some(slices.get(range)?.to_vec())).collect();
+                done(model.classify(&sequences))
+            })
+        }
+        Network::Segmenter => {
+            let images = numbers(batch * pixels);
+            Box::new(move || done(model.segment(&images, batch)))
+        }
     }
 }
 
