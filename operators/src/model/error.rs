@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kernels::Device;
 
+use super::Engine;
+
 /// A model that cannot be read, built or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,6 +77,14 @@ pub enum ModelError {
         device: Device,
         /// The Cargo feature that adds it.
         feature: &'static str,
+    },
+    /// The engine does not run on the device.
+    #[error("the {engine} engine runs on cpu only, not on {device}")]
+    Engine {
+        /// The engine.
+        engine: Engine,
+        /// The device.
+        device: Device,
     },
     /// The device failed.
     #[error("{network}: the device failed: {reason}")]

@@ -6,12 +6,16 @@
 //! | sequence head | features of neighboring slices | a logit per slice |
 //! | segmenter | `[slices, 1, size, size]`, the first window | a logit per pixel |
 //!
+//! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, three to four times as fast
+//! there. Training and the sequence head are burn's on every device.
+//!
 //! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the
-//! segmenter one by one (which is also the fastest there), sequences in batches of a fixed size, padded where there are
-//! fewer, and features and logits are summed on the host in a fixed order. On other devices results agree to rounding.
+//! segmenter one by one, sequences in batches of a fixed size, padded where there are fewer, and features and logits are
+//! summed on the host in a fixed order. On other devices, and between engines, results agree to rounding.
 
 mod card;
 mod device;
+mod engine;
 mod error;
 mod head;
 mod network;
@@ -22,13 +26,14 @@ pub mod windows;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::Module as _;
 use burn::tensor::{Tensor, TensorData};
 use kernels::Device;
-use rayon::prelude::*;
 
 pub use card::{Arch, Card, Context, Pooling, TrainedWith};
+pub use engine::Engine;
 pub use error::ModelError;
 pub use network::Network;
 
@@ -36,12 +41,10 @@ pub(crate) use device::connect;
 pub(crate) use head::Head;
 
 use crate::record::{Digest, ModelName};
-use resnet::ResNet;
+use engine::Networks;
 
 /// Sequences that run at once.
 const SEQUENCES: usize = 8;
-/// Slices that run at once on a device that is not `cpu`.
-const SLICES: usize = 16;
 
 /// What the encoder says about one slice.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +64,9 @@ pub struct Model {
     digest: Digest,
     device: Device,
     network: Network,
-    /// The encoder without normalization layers.
-    folded: ResNet,
+    engine: Engine,
+    /// Encoder and segmenter, ready to run.
+    ready: Arc<dyn Networks>,
     cam_weights: Vec<f32>,
     cam_bias: f32,
 }
@@ -85,8 +89,20 @@ impl Model {
             Some(bias) => host("CAM head", bias.val())?.first().copied().unwrap_or(0.0),
             None => 0.0,
         };
-        let folded = network.encoder.clone().folded();
-        Ok(Self { card, digest, device, network, folded, cam_weights, cam_bias })
+        let engine = Engine::of(device);
+        let ready = engine.ready(&card, &network, device)?;
+        Ok(Self { card, digest, device, network, engine, ready, cam_weights, cam_bias })
+    }
+
+    /// The same model on another engine than the fastest, to compare. Names of results do not tell engines apart: one store
+    /// of results belongs to one engine.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Engine`] if the engine does not run on the model's device.
+    pub fn with_engine(self, engine: Engine) -> Result<Self, ModelError> {
+        let ready = engine.ready(&self.card, &self.network, self.device)?;
+        Ok(Self { engine, ready, ..self })
     }
 
     /// A model of random weights: the shapes and the speed of a trained one.
@@ -153,6 +169,12 @@ impl Model {
         self.device
     }
 
+    /// What runs the encoder and the segmenter.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// The networks, for further training.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -177,9 +199,8 @@ impl Model {
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn encode(&self, images: &[f32], slices: usize) -> Result<Vec<EncodedSlice>, ModelError> {
-        let channels = self.card.windows.len();
-        let maps = self.by_slices("encoder", images, slices, channels, |images| self.folded.maps(images))?;
-        Ok(maps.into_iter().map(|map| self.pooled(map)).collect())
+        self.check_images(images, slices, self.card.windows.len())?;
+        Ok(self.ready.maps(images)?.into_iter().map(|map| self.pooled(map)).collect())
     }
 
     /// One logit for each slice of each sequence; a sequence is a slice's features by position, D numbers each.
@@ -198,30 +219,12 @@ impl Model {
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn segment(&self, images: &[f32], slices: usize) -> Result<Vec<f32>, ModelError> {
-        Ok(self.by_slices("segmenter", images, slices, 1, |images| self.network.unet.forward(images))?.concat())
+        self.check_images(images, slices, 1)?;
+        Ok(self.ready.segment(images)?.concat())
     }
 
-    /// Runs a network over slices and gives its output for each of them.
-    fn by_slices(
-        &self,
-        network: &'static str,
-        images: &[f32],
-        slices: usize,
-        channels: usize,
-        run: impl Fn(Tensor<4>) -> Tensor<4> + Sync,
-    ) -> Result<Vec<Vec<f32>>, ModelError> {
-        let size = self.card.input_size;
-        let length = channels * size * size;
-        check_length("images", images.len(), slices * length)?;
-        let device = connect(self.device)?;
-        let at_once = if self.device == Device::Cpu { 1 } else { SLICES };
-        let batches = images.par_chunks(at_once * length).map(|batch| {
-            let count = batch.len() / length;
-            let input = Tensor::<4>::from_data(TensorData::new(batch.to_vec(), [count, channels, size, size]), &device);
-            let output = host(network, run(input))?;
-            Ok(output.chunks(output.len() / count).map(<[f32]>::to_vec).collect::<Vec<_>>())
-        });
-        Ok(batches.collect::<Result<Vec<_>, ModelError>>()?.concat())
+    fn check_images(&self, images: &[f32], slices: usize, channels: usize) -> Result<(), ModelError> {
+        check_length("images", images.len(), slices * channels * self.card.input_size * self.card.input_size)
     }
 
     /// Pools a slice's maps and asks the CAM head.

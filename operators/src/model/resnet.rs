@@ -19,25 +19,25 @@ use super::card::{Arch, Pooling};
 /// One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where there is a third.
 #[derive(Module, Debug)]
 pub(crate) struct Block {
-    conv1: Conv2d,
+    pub(super) conv1: Conv2d,
     bn1: Option<BatchNorm>,
-    conv2: Conv2d,
+    pub(super) conv2: Conv2d,
     bn2: Option<BatchNorm>,
-    conv3: Option<Conv2d>,
+    pub(super) conv3: Option<Conv2d>,
     bn3: Option<BatchNorm>,
-    downsample: Option<(Conv2d, Option<BatchNorm>)>,
+    pub(super) downsample: Option<(Conv2d, Option<BatchNorm>)>,
 }
 
 /// The network, with the linear layer that it is trained through.
 #[derive(Module, Debug)]
 pub(crate) struct ResNet {
-    conv1: Conv2d,
+    pub(super) conv1: Conv2d,
     bn1: Option<BatchNorm>,
     maxpool: MaxPool2d,
-    layer1: Vec<Block>,
-    layer2: Vec<Block>,
-    layer3: Vec<Block>,
-    layer4: Vec<Block>,
+    pub(super) layer1: Vec<Block>,
+    pub(super) layer2: Vec<Block>,
+    pub(super) layer3: Vec<Block>,
+    pub(super) layer4: Vec<Block>,
     pub(crate) fc: Linear,
 }
 

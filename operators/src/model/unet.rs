@@ -15,22 +15,22 @@ use burn::tensor::{Device, Tensor};
 /// Two times convolution, ReLU, batch norm.
 #[derive(Module, Debug)]
 pub(crate) struct Level {
-    conv1: Conv2d,
-    bn1: BatchNorm,
-    conv2: Conv2d,
-    bn2: BatchNorm,
+    pub(super) conv1: Conv2d,
+    pub(super) bn1: BatchNorm,
+    pub(super) conv2: Conv2d,
+    pub(super) bn2: BatchNorm,
 }
 
 /// The network.
 #[derive(Module, Debug)]
 pub(crate) struct UNet {
-    patches: Option<Conv2d>,
-    down: Vec<Level>,
+    pub(super) patches: Option<Conv2d>,
+    pub(super) down: Vec<Level>,
     pool: MaxPool2d,
-    bottom: Level,
-    up: Vec<ConvTranspose2d>,
-    merge: Vec<Level>,
-    last: ConvTranspose2d,
+    pub(super) bottom: Level,
+    pub(super) up: Vec<ConvTranspose2d>,
+    pub(super) merge: Vec<Level>,
+    pub(super) last: ConvTranspose2d,
 }
 
 /// What decides the shapes of a [`UNet`].
