@@ -78,7 +78,9 @@ fn figures_of_kernels_agree_with_each_other() {
     assert!(["window/to-256", "cam/normalized", "fuse", "pack"].iter().all(|name| seen.contains_key(name)), "{seen:?}");
     assert!(seen.values().all(|batches| *batches == [1, 8]), "{seen:?}");
     // Bytes grow with the batch, and the trace holds each sample of each kernel and copy.
-    let grows = |pair: &[Value]| pair[0]["kernel"] != pair[1]["kernel"] || number(&pair[0]["bytes"]) < number(&pair[1]["bytes"]);
+    let grows = |pair: &[Value]| {
+        pair[0]["kernel"] != pair[1]["kernel"] || number(&pair[0]["bytes"]) < number(&pair[1]["bytes"])
+    };
     assert!(rows.windows(2).all(grows));
     let samples = |row: &Value| number(&row["milliseconds"]["count"]) + number(&row["copy"]["milliseconds"]["count"]);
     assert_near(launches_of(&folder.path().join("trace.json")) as f64, rows.iter().map(samples).sum());

@@ -78,9 +78,7 @@ impl Trace {
     /// The events in the order of their starts, what holds others before them; first the names of the tracks.
     fn document(mut self, setting: &impl Serialize) -> anyhow::Result<Value> {
         self.events.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
-        let name = |what: &str, tid: u32, name: &str| {
-            json!({ "name": what, "ph": "M", "pid": 1, "tid": tid, "args": { "name": name } })
-        };
+        let name = |what: &str, tid: u32, name: &str| json!({ "name": what, "ph": "M", "pid": 1, "tid": tid, "args": { "name": name } });
         let mut events = vec![name("process_name", 0, "hemoflow bench")];
         #[allow(clippy::as_conversions, reason = "the number of a track")]
         events.extend(TRACKS.map(|(track, text)| name("thread_name", track as u32, text)));

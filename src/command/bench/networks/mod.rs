@@ -128,7 +128,8 @@ const MATRIX: usize = 512;
 
 const SEED: u64 = 1;
 
-const NOTE: &str = "arrays in and arrays out; encode is window, encoder and class activation map of slices of 512 x 512";
+const NOTE: &str =
+    "arrays in and arrays out; encode is window, encoder and class activation map of slices of 512 x 512";
 
 /// Measures networks.
 pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
@@ -163,7 +164,10 @@ pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Con
         for (batch, network) in batches.iter().flat_map(|batch| NETWORKS.map(|network| (*batch, network))) {
             let batch = usize::try_from(batch)?;
             let what = format!("{name}, {}, {batch} slices", network.name());
-            match bench.case((name, &model, burn.as_ref()), network, batch).with_context(|| format!("measuring {what}"))? {
+            match bench
+                .case((name, &model, burn.as_ref()), network, batch)
+                .with_context(|| format!("measuring {what}"))?
+            {
                 Ok(row) => {
                     let Row { milliseconds, slices_per_second, .. } = &row;
                     tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", milliseconds.median);
@@ -251,7 +255,13 @@ impl Bench {
         }
         let mut ours = job(model, &self.client, network, batch);
         let mut burn = burn.filter(|_| network != Network::Head).map(|burn| job(burn, &self.client, network, batch));
-        self.measure(name, (network, batch, card.input_size), (&mut *ours, burn.as_deref_mut()), effort).map(Ok)
+        self.measure(
+            name,
+            (network, batch, card.input_size),
+            (&mut *ours, burn.as_mut().map(|burn| -> Job<'_'> { &mut **burn })),
+            effort,
+        )
+        .map(Ok)
     }
 
     fn measure(
@@ -262,7 +272,8 @@ impl Bench {
         effort: Effort,
     ) -> anyhow::Result<Row> {
         let label = format!("{name}/{}", network.name());
-        let about = |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
+        let about =
+            |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
         let begun = Instant::now();
         let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| ours()));
         let measured = Timed { track: Track::Measured, name: &label, run: &mut run, about: &about };

@@ -25,13 +25,7 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(figures.skipped.iter().map(|skipped| {
-        format!(
-            "left out: {}, {}, {} slices: {}",
-            skipped.model,
-            skipped.network.name(),
-            skipped.batch,
-            skipped.reason
-        )
+        format!("left out: {}, {}, {} slices: {}", skipped.model, skipped.network.name(), skipped.batch, skipped.reason)
     }));
     lines
 }

@@ -110,7 +110,9 @@ fn windowed<O: Intensity>(asked: Asked, to: usize) -> Case {
     let element = if size_of::<O>() == 4 { "f32" } else { "f16" };
     let (shape, bytes) = window_problem(asked, to, element, size_of::<O>());
     if device != Device::Cpu {
-        return case(asked, Place::Device, shape, bytes, move |client| windowed_on_device::<O>(client, size, batch, to));
+        return case(asked, Place::Device, shape, bytes, move |client| {
+            windowed_on_device::<O>(client, size, batch, to)
+        });
     }
     case(asked, Place::Threads, shape, bytes, move |client| {
         let (client, slice) = (client.clone(), head(size));
