@@ -258,7 +258,7 @@ impl Bench {
         self.measure(
             name,
             (network, batch, card.input_size),
-            (&mut *ours, burn.as_mut().map(|burn| -> Job<'_'> { &mut **burn })),
+            (&mut *ours, burn.as_mut().map(|burn| -> Job<'_> { &mut **burn })),
             effort,
         )
         .map(Ok)
