@@ -152,6 +152,8 @@ fn the_table_of_peers_holds_ratios() {
     assert!(lines[2].starts_with("| pack | 64 | 1 |") && lines[2].contains("| 3.00 ("), "{text}");
     let by_copy = python("table.py", &[&path("kernels.json"), &path("peers.json"), "--by", "copy"]).expect("python3");
     assert!(String::from_utf8_lossy(&by_copy.stdout).contains("| 1.50 ("));
+    let by_cpu = python("table.py", &[&path("kernels.json"), &path("peers.json"), "--by", "cpu"]).expect("python3");
+    assert!(String::from_utf8_lossy(&by_cpu.stdout).contains("| 1.00 ("));
     fs::write(path("text.json"), "no JSON").expect("written");
     let refused = python("table.py", &[&path("text.json")]).expect("python3");
     assert_exit(&refused, 1);

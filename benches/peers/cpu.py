@@ -303,7 +303,7 @@ def copy_job(np, size, threads, pool):
     jobs = [wall(alone)] + ([wall(shared)] if threads > 1 else [])
     for job in jobs:
         job()
-    best = [min(job() for _ in range(3)) for job in jobs]
+    best = [min(job()[0] for _ in range(3)) for job in jobs]
     return jobs[best.index(min(best))]
 
 
@@ -365,7 +365,7 @@ def main():
             continue
         copy = copy_job(np, problem.bytes, threads, pool)
         ours, copied = budget.in_turns(share, [wall(made[0]), copy])
-        print(f"{kernel}, {batch} of {size} x {size}, {library} on {threads}: {ours['median']:.3f} ms", file=sys.stderr)
+        print(f"{kernel}, {batch} of {size} x {size}, {library} on {threads}: {ours['milliseconds']['median']:.3f} ms", file=sys.stderr)
         rows.append(row(problem, library, threads, ours, copied, checked[key]))
     report("cpu.py", "cpu", versions, missing, rows, skipped)
 

@@ -249,9 +249,9 @@ def timer(torch, device):
                 run()
             end.record()
             end.synchronize()
-            one = begin.elapsed_time(end) / 1e3 / together
+            one, times = begin.elapsed_time(end) / 1e3 / together, together
             together = int(min(max(least // max(one, 1e-9), 1), most))
-            return one
+            return one, times
         return job
     return events
 
@@ -312,7 +312,7 @@ def main():
         except Exception as error:  # A compiler or a device that fails is told, and the others go on.
             leave_out(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}")
             continue
-        print(f"{kernel}, {batch} of {size} x {size}, {peer}: {ours['median']:.4f} ms", file=sys.stderr)
+        print(f"{kernel}, {batch} of {size} x {size}, {peer}: {ours['milliseconds']['median']:.4f} ms", file=sys.stderr)
         rows.append(row(problem, peer, None, ours, copied, checked[kernel, size, peer]))
     report("gpu.py", name, versions, missing, rows, skipped)
 

@@ -101,6 +101,8 @@ def main():
         sys.exit(f"gpu_networks.py: cannot start: {error}")
     if options.device != "cpu" and not torch.cuda.is_available():
         sys.exit("gpu_networks.py: torch finds no GPU: say --device cpu")
+    if options.device == "cpu":
+        torch.set_num_threads(1)
     nn, rows, skipped = torch.nn, [], []
     torch.manual_seed(1)
     networks = [(arch, "encoder", 3) for arch in options.arch] + [(options.arch[0], "segmenter", 1)]
@@ -136,16 +138,17 @@ def main():
                     leave_out(f"it differs from torch in f32 by {difference:.3g} of the largest number")
                     continue
                 [taken] = budget.in_turns(share, [wall(run)])
+                median = taken["milliseconds"]["median"]
         except Exception as error:  # A compiler or a device that fails is told, and the others go on.
             leave_out(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}")
             continue
         # A U-Net is the same beside each encoder.
         for name in options.arch if network == "segmenter" else [model]:
             rows.append({"model": name, "network": network, "size": size, "batch": batch, "peer": peer, "threads": None,
-                         "milliseconds": taken, "slices_per_second": batch / taken["median"] * 1e3,
+                         **taken, "slices_per_second": batch / median * 1e3,
                          "largest_difference": difference})
-        print(f"{model}, {network}, {batch} of {size} x {size}, {peer}: {taken['median']:.3f} ms, "
-              f"{batch / taken['median'] * 1e3:.1f} slices/s", file=sys.stderr)
+        print(f"{model}, {network}, {batch} of {size} x {size}, {peer}: {median:.3f} ms, "
+              f"{batch / median * 1e3:.1f} slices/s", file=sys.stderr)
     for left in skipped:
         print(f"left out: {left['model']}, {left['network']}, {left['batch']}, {left['peer']}: {left['reason']}",
               file=sys.stderr)

@@ -257,17 +257,21 @@ class Budget:
         return share if left > 0 else None
 
     def in_turns(self, share, jobs):
-        """Milliseconds of each job, which runs and says how many seconds one took."""
+        """What each job takes, which runs some times and says how often and how many seconds one took."""
         for job in jobs:
             job()
-        samples, start = [[] for _ in jobs], time.perf_counter()
+        samples, worked, start = [[] for _ in jobs], [0.0 for _ in jobs], time.perf_counter()
         for turn in range(self.most):
             may = share * 3 if turn < 3 else share
             if turn and time.perf_counter() - start >= may:
                 break
-            for job, taken in zip(jobs, samples):
-                taken.append(job() * 1e3)
-        return [spread(taken) for taken in samples]
+            for k, job in enumerate(jobs):
+                before = time.process_time()
+                one, times = job()
+                samples[k].append(one * 1e3)
+                worked[k] += (time.process_time() - before) * 1e3 / times
+        return [{"milliseconds": spread(taken), "cpu_milliseconds": cpu / len(taken)}
+                for taken, cpu in zip(samples, worked)]
 
 
 def wall(run, least=2e-3, most=64):
@@ -279,21 +283,21 @@ def wall(run, least=2e-3, most=64):
         begin = time.perf_counter()
         for _ in range(together):
             run()
-        one = (time.perf_counter() - begin) / together
+        one, times = (time.perf_counter() - begin) / together, together
         together = int(min(max(least // max(one, 1e-9), 1), most))
-        return one
+        return one, times
 
     return job
 
 
 def row(problem, peer, threads, ours, copy, difference):
     """A row of the report."""
-    rate = lambda spread: problem.bytes / 1e6 / spread["median"]
+    rate = lambda taken: problem.bytes / 1e6 / taken["milliseconds"]["median"]
     return {
         "kernel": problem.kernel, "size": problem.size, "batch": problem.batch, "peer": peer, "threads": threads,
-        "bytes": problem.bytes, "milliseconds": ours, "gigabytes_per_second": rate(ours),
-        "copy": {"milliseconds": copy, "gigabytes_per_second": rate(copy)},
-        "share_of_copy": copy["median"] / ours["median"], "largest_difference": difference,
+        "bytes": problem.bytes, **ours, "gigabytes_per_second": rate(ours),
+        "copy": {**copy, "gigabytes_per_second": rate(copy)},
+        "share_of_copy": copy["milliseconds"]["median"] / ours["milliseconds"]["median"], "largest_difference": difference,
     }
 
 

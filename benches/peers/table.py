@@ -3,11 +3,12 @@
 
     hemoflow bench kernels --json > ours.json
     cpu.py > cpu.json
-    table.py ours.json cpu.json [MORE.json...] [--by copy] [--where kernel=window,size=512]
+    table.py ours.json cpu.json [MORE.json...] [--by copy|cpu] [--where kernel=window,size=512]
 
 A cell says how many times as long the library takes (above 1: Hemoflow is faster), and what part of a copy of as many
 bytes it reaches. Times of two processes on a busy machine are worth little: `--by copy` divides each by the copy that was
-measured in turns with it, in the same process. Networks are compared by slices a second.
+measured in turns with it, in the same process; `--by cpu` compares the time of all processors instead, which a busy
+machine disturbs least.
 """
 
 import argparse
@@ -37,8 +38,9 @@ def cases(document, models):
         for model in models:
             if same_shape(model, row["network"], document["shapes"]):
                 case = f"{model['model']}/{row['network']}", model["size"], row["batch"]
-                median = {"median": row["median_ms"] * row["batch"]}
-                found.setdefault(case, {})[named(document["peer"], row)] = {"milliseconds": median}
+                taken = {"milliseconds": {"median": row["median_ms"] * row["batch"]},
+                         "cpu_milliseconds": row["cpu_ms"] * row["batch"]}
+                found.setdefault(case, {})[named(document["peer"], row)] = taken
     for row in document.get("peers", []):
         kernel = row.get("kernel") or f"{row['model']}/{row['network']}"
         found.setdefault((kernel, row["size"], row["batch"]), {})[named(row["peer"], row)] = row
@@ -52,6 +54,8 @@ def named(peer, row):
 
 def ratio(ours, theirs, by):
     """How many times as long they take."""
+    if by == "cpu":
+        return theirs["cpu_milliseconds"] / ours["cpu_milliseconds"]
     times = theirs["milliseconds"]["median"] / ours["milliseconds"]["median"]
     if by == "copy" and "copy" in ours and "copy" in theirs:
         return times * ours["copy"]["milliseconds"]["median"] / theirs["copy"]["milliseconds"]["median"]
@@ -98,7 +102,7 @@ def table(documents, by="time", conditions=()):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="ours first, then peers")
-    parser.add_argument("--by", choices=["time", "copy"], default="time", help="what ratios are of (default time)")
+    parser.add_argument("--by", choices=["time", "copy", "cpu"], default="time", help="what ratios are of (default time)")
     parser.add_argument("--where", default="", help="only rows of these, as kernel=window,size=512,batch=8")
     options = parser.parse_args()
     conditions = [tuple(part.split("=", 1)) for part in options.where.split(",") if part]

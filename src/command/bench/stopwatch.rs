@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use cpu_time::ProcessTime;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::figures::{Spread, float};
+use super::figures::{Spread, float, ratio};
 use super::trace::{Trace, Track};
 use crate::arguments::BenchLimits;
 
@@ -62,12 +64,21 @@ pub(super) struct Timed<'a> {
     pub(super) about: &'a dyn Fn(f64) -> Value,
 }
 
-/// Times each in turn until the time is over: milliseconds of each.
+/// What something took, once.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Taken {
+    /// By the clock.
+    pub(super) milliseconds: Spread,
+    /// Of all processors for this process, on average: what to compare on a busy machine.
+    pub(super) cpu_milliseconds: f64,
+}
+
+/// Times each in turn until the time is over.
 pub(super) fn in_turns<const N: usize>(
     effort: Effort,
     mut things: [Timed<'_>; N],
     trace: &mut Option<Trace>,
-) -> anyhow::Result<[Spread; N]> {
+) -> anyhow::Result<[Taken; N]> {
     let mut together = [1; N];
     for (thing, together) in things.iter_mut().zip(&mut together) {
         // The first one compiles, and is not counted.
@@ -76,6 +87,7 @@ pub(super) fn in_turns<const N: usize>(
         *together = repetitions(once, effort.together);
     }
     let mut samples = [const { Vec::new() }; N];
+    let mut worked = [0.0; N];
     let start = Instant::now();
     for round in 0..effort.most {
         // What takes far longer than it may is not even measured as often as it should be.
@@ -83,9 +95,11 @@ pub(super) fn in_turns<const N: usize>(
         if round > 0 && start.elapsed() >= may {
             break;
         }
-        for ((thing, together), samples) in things.iter_mut().zip(together).zip(&mut samples) {
-            let begun = Instant::now();
+        for (((thing, together), samples), worked) in things.iter_mut().zip(together).zip(&mut samples).zip(&mut worked)
+        {
+            let (begun, before) = (Instant::now(), ProcessTime::try_now()?);
             let took = (thing.run)(together)?;
+            *worked += before.try_elapsed()?.as_secs_f64() * 1e3 / float(together);
             let one = took.as_secs_f64() / float(together);
             if let Some(trace) = trace {
                 trace.add(thing.track, "launch", thing.name, (begun, took), (thing.about)(one));
@@ -93,7 +107,11 @@ pub(super) fn in_turns<const N: usize>(
             samples.push(one * 1e3);
         }
     }
-    Ok(samples.map(|samples| Spread::of(&samples)))
+    let mut taken = samples.map(|samples| Taken { milliseconds: Spread::of(&samples), cpu_milliseconds: 0.0 });
+    for (taken, worked) in taken.iter_mut().zip(worked) {
+        taken.cpu_milliseconds = ratio(worked, float(taken.milliseconds.count));
+    }
+    Ok(taken)
 }
 
 /// How many of what takes so long make up a sample.
@@ -139,6 +157,7 @@ mod tests {
             &mut trace,
         );
         let [slow, fast] = spreads.expect("samples");
+        let [slow, fast] = [slow.milliseconds, fast.milliseconds];
         assert_eq!((slow.count, fast.count), (LEAST, LEAST));
         assert!((slow.median - 4.0).abs() < 1e-9 && (fast.median - 3.0).abs() < 1e-9);
         let broken = Timed { track: Track::Measured, name: "broken", run: &mut broken, about: &about };

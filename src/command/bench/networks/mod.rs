@@ -18,9 +18,9 @@ use operators::train::TrainConfig;
 use serde::Serialize;
 use serde_json::json;
 
-use super::figures::{Spread, float, ratio};
+use super::figures::{float, ratio};
 use super::input::{INTERCEPT_HU, head, numbers, repeated};
-use super::stopwatch::{Budget, Effort, Timed, in_turns, wall};
+use super::stopwatch::{Budget, Effort, Taken, Timed, in_turns, wall};
 use super::trace::{Trace, Track};
 use super::{Setting, write};
 use crate::arguments::BenchModels;
@@ -59,7 +59,8 @@ struct Row {
     network: Network,
     batch: usize,
     size: usize,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     slices_per_second: f64,
     /// Of one more run, its launches timed apart.
     launches: Counted,
@@ -71,7 +72,8 @@ struct Row {
 /// The network by burn.
 #[derive(Debug, Serialize)]
 struct Burn {
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     /// How many times as long it takes.
     ratio: f64,
 }
@@ -169,8 +171,8 @@ pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Con
                 .with_context(|| format!("measuring {what}"))?
             {
                 Ok(row) => {
-                    let Row { milliseconds, slices_per_second, .. } = &row;
-                    tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", milliseconds.median);
+                    let Row { taken, slices_per_second, .. } = &row;
+                    tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", taken.milliseconds.median);
                     figures.networks.push(row);
                 }
                 Err(reason) => {
@@ -277,7 +279,7 @@ impl Bench {
         let begun = Instant::now();
         let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| ours()));
         let measured = Timed { track: Track::Measured, name: &label, run: &mut run, about: &about };
-        let (milliseconds, burn) = match burn {
+        let (taken, burn) = match burn {
             Some(burn) => {
                 let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| burn()));
                 let compared = Timed { track: Track::Compared, name: "burn", run: &mut run, about: &about };
@@ -295,17 +297,18 @@ impl Bench {
         }
         let start = Instant::now();
         let (ran, launches) = clock::timed_apart(ours);
-        let took = start.elapsed();
+        let elapsed = start.elapsed();
         ran?;
         Ok(Row {
             model: name.to_owned(),
             network,
             batch,
             size,
-            milliseconds,
-            slices_per_second: ratio(float(batch), milliseconds.median / 1e3),
-            launches: Counted::of(launches, took, self.client.properties().hardware.num_cpu_cores.is_none()),
-            burn: burn.map(|burn| Burn { milliseconds: burn, ratio: ratio(burn.median, milliseconds.median) }),
+            taken,
+            slices_per_second: ratio(float(batch), taken.milliseconds.median / 1e3),
+            launches: Counted::of(launches, elapsed, self.client.properties().hardware.num_cpu_cores.is_none()),
+            burn: burn
+                .map(|burn| Burn { taken: burn, ratio: ratio(burn.milliseconds.median, taken.milliseconds.median) }),
         })
     }
 }

@@ -14,8 +14,18 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
         )
     }));
     lines.push(format!(
-        "\n{:<12} {:<10} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8} {:>12} {:>7}",
-        "model", "network", "batch", "p10 ms", "median ms", "p90 ms", "slices/s", "launches", "own kernels", "burn"
+        "\n{:<12} {:<10} {:>5} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>12} {:>7}",
+        "model",
+        "network",
+        "batch",
+        "p10 ms",
+        "median ms",
+        "p90 ms",
+        "CPU ms",
+        "slices/s",
+        "launches",
+        "own kernels",
+        "burn"
     ));
     lines.extend(figures.networks.iter().map(line));
     if figures.networks.iter().any(|row| row.launches.all.is_none()) {
@@ -32,13 +42,14 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
 
 fn line(row: &Row) -> String {
     format!(
-        "{:<12} {:<10} {:>5} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {:>8} {:>10.1} % {:>7}",
+        "{:<12} {:<10} {:>5} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {:>8} {:>10.1} % {:>7}",
         row.model,
         row.network.name(),
         row.batch,
-        row.milliseconds.p10,
-        row.milliseconds.median,
-        row.milliseconds.p90,
+        row.taken.milliseconds.p10,
+        row.taken.milliseconds.median,
+        row.taken.milliseconds.p90,
+        row.taken.cpu_milliseconds,
         row.slices_per_second,
         row.launches.all.unwrap_or(row.launches.own),
         row.launches.own_share_of_time * 100.0,

@@ -18,8 +18,8 @@ use case::{Case, Place};
 use catalogue::Asked;
 use yardstick::Yardstick;
 
-use super::figures::{Spread, float, ratio};
-use super::stopwatch::{Budget, Effort, Timed, in_turns, wall};
+use super::figures::{float, ratio};
+use super::stopwatch::{Budget, Effort, Taken, Timed, in_turns, wall};
 use super::trace::{Trace, Track};
 use super::{Setting, write};
 use crate::arguments::BenchKernels;
@@ -49,7 +49,8 @@ struct Row {
     place: Place,
     /// The fewest bytes that the problem moves.
     bytes: usize,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     gigabytes_per_second: f64,
     copy: Copied,
     /// How near it comes to the copy: 1 is as fast.
@@ -64,7 +65,8 @@ struct Row {
 struct Copied {
     /// Threads that copied; none on a GPU.
     threads: Option<usize>,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     gigabytes_per_second: f64,
 }
 
@@ -99,7 +101,7 @@ pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Co
             Ok(row) => {
                 tracing::info!(
                     "{kernel}, {batch} of {size} x {size}: {:.3} ms, {:.0} % of the copy",
-                    row.milliseconds.median,
+                    row.taken.milliseconds.median,
                     row.share_of_copy * 100.0
                 );
                 rows.push(row);
@@ -229,7 +231,7 @@ impl Bench {
         let reference = match &mut work.reference {
             Some(reference) => {
                 let milliseconds = self.defined(kernel, size, reference)? * float(batch);
-                Some(Defined { milliseconds, ratio: ratio(milliseconds, ours.median) })
+                Some(Defined { milliseconds, ratio: ratio(milliseconds, ours.milliseconds.median) })
             }
             None => None,
         };
@@ -240,10 +242,10 @@ impl Bench {
             shape,
             place,
             bytes,
-            milliseconds: ours,
-            gigabytes_per_second: rate(ours.median / 1e3),
-            copy: Copied { threads, milliseconds: copied, gigabytes_per_second: rate(copied.median / 1e3) },
-            share_of_copy: ratio(copied.median, ours.median),
+            taken: ours,
+            gigabytes_per_second: rate(ours.milliseconds.median / 1e3),
+            copy: Copied { threads, taken: copied, gigabytes_per_second: rate(copied.milliseconds.median / 1e3) },
+            share_of_copy: ratio(copied.milliseconds.median, ours.milliseconds.median),
             reference,
         })
     }
