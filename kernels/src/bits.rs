@@ -23,16 +23,43 @@
 /// ```
 #[must_use]
 pub fn pack(mask: &[u8]) -> Vec<u8> {
-    let byte = |elements: &[u8]| {
-        elements.iter().enumerate().fold(0, |byte, (bit, element)| byte | (u8::from(*element != 0) << bit))
-    };
-    mask.chunks(8).map(byte).collect()
+    let (eights, rest) = mask.as_chunks::<8>();
+    let mut bytes = Vec::with_capacity(mask.len().div_ceil(8));
+    bytes.extend(eights.iter().map(|eight| gathered(ones(u64::from_le_bytes(*eight)))));
+    if !rest.is_empty() {
+        let mut eight = [0; 8];
+        eight[..rest.len()].copy_from_slice(rest);
+        bytes.push(gathered(ones(u64::from_le_bytes(eight))));
+    }
+    bytes
 }
 
 /// The first `len` elements of packed bits, each 0 or 1; fewer if `bytes` has not as many.
 #[must_use]
 pub fn unpack(bytes: &[u8], len: usize) -> Vec<u8> {
-    bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1)).take(len).collect()
+    let bytes = &bytes[..bytes.len().min(len.div_ceil(8))];
+    // Each byte of a word keeps its own bit of the eight.
+    let spread = |byte: u8| ones((u64::from(byte) * EACH) & 0x8040_2010_0804_0201).to_le_bytes();
+    let mut elements = Vec::with_capacity(8 * bytes.len());
+    bytes.iter().for_each(|byte| elements.extend_from_slice(&spread(*byte)));
+    elements.truncate(len);
+    elements
+}
+
+/// One in each byte of a word.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// One in each byte of a word that is not zero.
+fn ones(word: u64) -> u64 {
+    // Adding 127 to seven bits carries into the eighth unless they are zero.
+    let low = 0x7f * EACH;
+    ((((word & low) + low) | word) >> 7) & EACH
+}
+
+/// The eight bytes of a word, each 0 or 1, as eight bits.
+fn gathered(ones: u64) -> u8 {
+    // Byte `i` times bit `7 * (8 - i)` lands on bit `56 + i`; no two bytes meet on a bit below.
+    (ones.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 #[cfg(test)]
@@ -43,6 +70,14 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn packing_is_its_definition(mask in vec(any::<u8>(), 0..600)) {
+            let bit = |index: usize| mask.get(index).is_some_and(|element| *element != 0);
+            let byte = |first: usize| (0..8).filter(|at| bit(first + at)).fold(0_u8, |byte, at| byte | 1 << at);
+            let bytes: Vec<u8> = (0..mask.len()).step_by(8).map(byte).collect();
+            prop_assert_eq!(pack(&mask), bytes);
+        }
+
         #[test]
         fn unpacking_what_was_packed_is_identity(mask in vec(0_u8..2, 0..600)) {
             let bytes = pack(&mask);

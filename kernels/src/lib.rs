@@ -37,6 +37,7 @@
 )]
 
 pub mod array;
+pub mod backend;
 pub mod bits;
 pub mod cam;
 pub mod clock;
@@ -49,6 +50,8 @@ pub mod executor;
 pub mod fuse;
 pub mod histogram;
 pub mod morphology;
+pub mod overlap;
+pub mod pack;
 pub mod resize;
 pub mod units;
 pub mod window;

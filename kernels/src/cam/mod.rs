@@ -30,7 +30,7 @@ use crate::device::Client;
 use crate::error::KernelError;
 use crate::launch::check;
 
-pub use reference::{activation_reference, normalized_reference, reference, region_reference};
+pub use reference::{above_reference, activation_reference, normalized_reference, reference, region_reference};
 
 pub use weigh::Feature;
 
@@ -117,7 +117,7 @@ pub fn cam(
 pub mod on_device {
     use super::{Array, KernelError};
 
-    pub use super::upsample::{normalized, region};
+    pub use super::upsample::{normalized, packed_above, packed_region, region};
     use super::weigh::Feature;
     pub use super::weigh::activation;
 
@@ -137,6 +137,63 @@ pub mod on_device {
         let maps = activation(features, shape, weights)?;
         region(&maps, [slices, rows, columns], size, threshold)
     }
+}
+
+/// What of upsampled maps is above `threshold`, as they are: 1 there, else 0, `[slices, rows, columns]` of `size`.
+///
+/// A GPU sends one bit a cell; on a processor the host upsamples.
+///
+/// # Errors
+///
+/// As [`normalized`].
+///
+/// # Examples
+///
+/// ```
+/// use kernels::{Device, cam};
+///
+/// let client = Device::Cpu.client()?;
+/// assert_eq!(cam::above(&client, &[-1.0, 2.0], [1, 1, 2], [1, 4], 0.0)?, [0, 0, 1, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn above(
+    client: &Client,
+    maps: &[f32],
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Vec<u8>, KernelError> {
+    check_maps(maps.len(), shape)?;
+    let cells = shape[1] * shape[2];
+    if cells == 0 {
+        return Ok(Vec::new());
+    }
+    if client.properties().hardware.num_cpu_cores.is_some() {
+        return Ok(above_reference(maps, shape, size, threshold));
+    }
+    on_device::packed_above(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
+}
+
+/// Bytes that [`on_device::activation`] moves, of features of `element` bytes: each feature and weight once, the maps
+/// once. The same are the fewest.
+#[must_use]
+pub const fn activation_bytes([slices, channels, rows, columns]: [usize; 4], element: usize) -> usize {
+    slices * rows * columns * (channels * element + 4) + 4 * channels
+}
+
+/// Bytes that upsampling moves, to cells of `bits` bits: the maps, the widened maps there and back, the ranges, the axes,
+/// the cells. Rows of widened maps that several cells read are counted once; a cache serves the rest.
+#[must_use]
+pub const fn upsampled_bytes([slices, rows, columns]: [usize; 3], size: [usize; 2], bits: usize) -> usize {
+    let wide = 4 * slices * rows * size[1];
+    let ends = 8 * (rows + 1) * slices * 2;
+    upsampled_floor_bytes([slices, rows, columns], size, bits) + 2 * wide + ends + 8 * (size[0] + size[1])
+}
+
+/// The fewest bytes that upsampling moves: maps read once, cells of `bits` bits written once.
+#[must_use]
+pub const fn upsampled_floor_bytes([slices, rows, columns]: [usize; 3], size: [usize; 2], bits: usize) -> usize {
+    4 * slices * rows * columns + (slices * size[0] * size[1] * bits).div_ceil(8)
 }
 
 fn check_features(features: usize, shape: [usize; 4], weights: usize) -> Result<(), KernelError> {

@@ -52,3 +52,15 @@ pub fn reference(features: &[f32], shape: [usize; 4], weights: &[f32], size: [us
     let maps = activation_reference(features, shape, weights);
     region_reference(&maps, [shape[0], shape[2], shape[3]], size, threshold)
 }
+
+/// The definition of [`above`](super::above), and what processors run.
+#[must_use]
+pub fn above_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
+    let [_, rows, columns] = shape;
+    let mut result = Vec::with_capacity(shape[0] * size[0] * size[1]);
+    for map in maps.chunks((rows * columns).max(1)) {
+        let map: Vec<f32> = map.iter().map(|value| finite(*value)).collect();
+        result.extend(bilinear(&map, [rows, columns], size).into_iter().map(|value| u8::from(value > threshold)));
+    }
+    result
+}

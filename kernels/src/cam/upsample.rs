@@ -6,7 +6,11 @@ use super::{KERNEL, LEAST_RANGE};
 use crate::array::Array;
 use crate::error::KernelError;
 use crate::launch::{finite_on, lanes, singly, spread};
+use crate::pack::Bits;
 use crate::resize::Linear;
+
+/// Elements of a word of packed bits.
+const WORD: usize = 32;
 
 /// Maps on the device, widened to the columns asked for, and how their rows are upsampled.
 pub(super) struct Maps {
@@ -16,8 +20,8 @@ pub(super) struct Maps {
     size: [usize; 2],
     low: Array<u32>,
     fraction: Array<f32>,
-    /// `[slices, 2]`: the lowest and the highest value of each upsampled map.
-    ranges: Array<f32>,
+    /// The rows and columns that the extremes are among.
+    ends: [Array<u32>; 2],
     /// Columns in a vector.
     lanes: usize,
 }
@@ -48,8 +52,8 @@ impl Maps {
         }
         let (low, fraction) = (Array::upload(client, &down.low), Array::upload(client, &down.fraction));
         let ends = [Array::upload(client, &down.ends()), Array::upload(client, &across.ends())];
-        let ranges = ranges(&wide, [slices, rows], size[1], [&low, &ends[0], &ends[1]], &fraction)?;
-        Ok(Self { wide, shape, size, low, fraction, ranges, lanes: lanes(client, size_of::<f32>(), size[1]) })
+        let lanes = lanes(client, size_of::<f32>(), size[1]).min(WORD);
+        Ok(Self { wide, shape, size, low, fraction, ends, lanes })
     }
 
     /// Vectors of all upsampled maps.
@@ -57,51 +61,54 @@ impl Maps {
         self.shape[0] * self.size[0] * self.size[1] / self.lanes
     }
 
-    /// The arguments of a kernel that interpolates between rows: the widened maps, the axis, and the ranges.
-    fn arguments(&self) -> [BufferArg; 4] {
+    /// The arguments of a kernel that interpolates between rows: the widened maps, then the axis.
+    fn arguments(&self) -> [BufferArg; 3] {
         // SAFETY: vectors divide the columns.
         let wide = unsafe { self.wide.vectors(self.wide.len() / self.lanes) };
-        [wide, self.low.argument(), self.fraction.argument(), self.ranges.argument()]
+        [wide, self.low.argument(), self.fraction.argument()]
     }
-}
 
-/// The lowest and highest value of each upsampled map. Between the centres of two cells of a map both axes are straight,
-/// so that the extremes are among the first and last rows and columns there: `ends`, some forty of an axis.
-fn ranges(
-    wide: &Array<f32>,
-    [slices, rows]: [usize; 2],
-    columns: usize,
-    [low, end_rows, end_columns]: [&Array<u32>; 3],
-    fraction: &Array<f32>,
-) -> Result<Array<f32>, KernelError> {
-    let client = wide.client();
-    let parts = end_rows.len();
-    let partial = Array::<f32>::empty(client, slices * parts * 2);
-    let each = singly(client, KERNEL, slices * parts)?;
-    // SAFETY: the kernel compares each position with the number of parts; rows and columns are those of an axis, and
-    // its table stays below the last row of a map.
-    unsafe {
-        parts_kernel::launch_unchecked(
-            client,
-            each.cubes,
-            each.units,
-            wide.argument(),
-            low.argument(),
-            fraction.argument(),
-            end_rows.argument(),
-            end_columns.argument(),
-            partial.argument(),
-            rows,
-            columns,
-        );
+    /// `[slices, 2]`: the lowest and the highest value of each upsampled map. Between the centres of two cells of a map
+    /// both axes are straight, so that the extremes are among the first and last rows and columns there.
+    fn ranges(&self) -> Result<Array<f32>, KernelError> {
+        let client = self.wide.client();
+        let slices = self.shape[0];
+        let [end_rows, end_columns] = &self.ends;
+        let parts = end_rows.len();
+        let partial = Array::<f32>::empty(client, slices * parts * 2);
+        let each = singly(client, KERNEL, slices * parts)?;
+        // SAFETY: the kernel compares each position with the number of parts; rows and columns are those of an axis,
+        // and its table stays below the last row of a map.
+        unsafe {
+            parts_kernel::launch_unchecked(
+                client,
+                each.cubes,
+                each.units,
+                self.wide.argument(),
+                self.low.argument(),
+                self.fraction.argument(),
+                end_rows.argument(),
+                end_columns.argument(),
+                partial.argument(),
+                self.shape[1],
+                self.size[1],
+            );
+        }
+        let ranges = Array::empty(client, slices * 2);
+        let each = singly(client, KERNEL, slices)?;
+        // SAFETY: the kernel compares each position with the number of slices, each of which has `parts` pairs.
+        unsafe {
+            ranges_kernel::launch_unchecked(
+                client,
+                each.cubes,
+                each.units,
+                partial.argument(),
+                ranges.argument(),
+                parts,
+            );
+        }
+        Ok(ranges)
     }
-    let ranges = Array::empty(client, slices * 2);
-    let each = singly(client, KERNEL, slices)?;
-    // SAFETY: the kernel compares each position with the number of slices, each of which has `parts` pairs.
-    unsafe {
-        ranges_kernel::launch_unchecked(client, each.cubes, each.units, partial.argument(), ranges.argument(), parts);
-    }
-    Ok(ranges)
 }
 
 /// Upsamples and normalizes maps: [`super::normalized`] without transfers. Does not wait for the device.
@@ -118,7 +125,7 @@ pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Res
     let maps = Maps::new(maps, shape, size)?;
     let spread = spread(client, KERNEL, maps.vectors())?;
     let output = Array::empty(client, maps.vectors() * maps.lanes);
-    let [wide, low, fraction, ranges] = maps.arguments();
+    let ([wide, low, fraction], ranges) = (maps.arguments(), maps.ranges()?);
     // SAFETY: the kernel compares each position with the length of `out`, one vector for each of a slice; the table of
     // the axis stays below the last row of a map.
     unsafe {
@@ -130,7 +137,7 @@ pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Res
             wide,
             low,
             fraction,
-            ranges,
+            ranges.argument(),
             output.vectors(maps.vectors()),
             maps.shape[1],
             maps.size[1] / maps.lanes,
@@ -160,7 +167,7 @@ pub fn region(
     let maps = Maps::new(maps, shape, size)?;
     let spread = spread(client, KERNEL, maps.vectors())?;
     let output = Array::empty(client, maps.vectors() * maps.lanes);
-    let [wide, low, fraction, ranges] = maps.arguments();
+    let ([wide, low, fraction], ranges) = (maps.arguments(), maps.ranges()?);
     // SAFETY: as in `normalized`.
     unsafe {
         region_kernel::launch_unchecked(
@@ -171,7 +178,7 @@ pub fn region(
             wide,
             low,
             fraction,
-            ranges,
+            ranges.argument(),
             output.vectors(maps.vectors()),
             maps.shape[1],
             maps.size[1] / maps.lanes,
@@ -181,6 +188,81 @@ pub fn region(
         );
     }
     Ok(output)
+}
+
+/// Upsamples maps and packs their regions: [`region`] as one bit a cell, without a byte a cell between. Does not wait for
+/// the device.
+///
+/// # Errors
+///
+/// As [`region`].
+pub fn packed_region(
+    maps: &Array<f32>,
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Bits, KernelError> {
+    packed(maps, shape, size, threshold, true)
+}
+
+/// Upsamples maps and packs what of them is above a threshold, as they are: one bit a cell. Does not wait for the device.
+///
+/// # Errors
+///
+/// As [`region`].
+pub fn packed_above(
+    maps: &Array<f32>,
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Result<Bits, KernelError> {
+    packed(maps, shape, size, threshold, false)
+}
+
+fn packed(
+    maps: &Array<f32>,
+    shape: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+    normalized: bool,
+) -> Result<Bits, KernelError> {
+    super::check_maps(maps.len(), shape)?;
+    let client = maps.client();
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Bits::new(Array::empty(client, 0), 0);
+    }
+    let maps = Maps::new(maps, shape, size)?;
+    let cells = maps.vectors() * maps.lanes;
+    let words = cells.div_ceil(WORD);
+    // Vectors are counted on the device, and are more than words.
+    let spread = spread(client, KERNEL, maps.vectors()).and(spread(client, KERNEL, words))?;
+    let output = Array::empty(client, words);
+    let [wide, low, fraction] = maps.arguments();
+    let ranges = if normalized { maps.ranges()? } else { Array::upload(client, &[0.0; 2]) };
+    // SAFETY: the kernel compares each position with the length of `out`, and each vector with those of all slices; the
+    // table of the axis stays below the last row of a map. Ranges are read only if there is one for each slice.
+    unsafe {
+        packed_kernel::launch_unchecked(
+            client,
+            spread.cubes,
+            spread.units,
+            maps.lanes,
+            wide,
+            low,
+            fraction,
+            ranges.argument(),
+            output.argument(),
+            maps.shape[1],
+            maps.size[1] / maps.lanes,
+            maps.vectors(),
+            spread.run,
+            LEAST_RANGE,
+            threshold,
+            maps.lanes,
+            normalized,
+        );
+    }
+    Bits::new(output, cells)
 }
 
 #[cube(launch_unchecked)]
@@ -319,6 +401,49 @@ fn region_kernel<N: Size>(
             let share = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
             let inside = share.greater_than(&Vector::new(threshold));
             out[position] = select_many(inside, Vector::new(1u8), Vector::new(0u8));
+        }
+    }
+}
+
+#[cube(launch_unchecked)]
+fn packed_kernel<N: Size>(
+    wide: &[Vector<f32, N>],
+    low: &[u32],
+    fraction: &[f32],
+    ranges: &[f32],
+    out: &mut [u32],
+    rows: usize,
+    vectors: usize,
+    all_vectors: usize,
+    run: usize,
+    least_range: f32,
+    threshold: f32,
+    #[comptime] lanes: usize,
+    #[comptime] normalized: bool,
+) {
+    let in_a_word = comptime!(WORD / lanes);
+    for k in 0..run {
+        let word = ABSOLUTE_POS * run + k;
+        if word < out.len() {
+            let mut bits = 0u32;
+            for part in 0..in_a_word {
+                let position = word * in_a_word + part;
+                if position < all_vectors {
+                    let slice = position / (low.len() * vectors);
+                    let index = position % (low.len() * vectors);
+                    let mut value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
+                    if comptime!(normalized) {
+                        value = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
+                    }
+                    let mut inside = 0u32;
+                    #[unroll]
+                    for lane in 0..lanes {
+                        inside |= select(value.extract(lane) > threshold, comptime!(1u32 << lane), 0u32);
+                    }
+                    bits |= inside << u32::cast_from(part * lanes);
+                }
+            }
+            out[word] = bits;
         }
     }
 }

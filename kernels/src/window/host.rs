@@ -16,13 +16,8 @@ pub(super) fn batch<O: Intensity>(
     let image = windows.len() * size[0] * size[1];
     let mut result = vec![O::default(); frames.len() * image];
     let axes = [filter.axis(shape[0], size[0]), filter.axis(shape[1], size[1])];
-    let one = |(frame, image): (&Frame<'_>, &mut [O])| {
-        if shape == size {
-            equal(frame, shape[1], windows, image);
-        } else {
-            resampled(frame, shape[1], windows, &axes, image);
-        }
-    };
+    let axes = (shape != size).then_some(&axes);
+    let one = |(frame, image): (&Frame<'_>, &mut [O])| wide(frame, shape[1], windows, axes, image);
     match frames {
         [frame] => one((frame, &mut result)),
         _ => frames.par_iter().zip(result.par_chunks_mut(image)).for_each(one),
@@ -30,7 +25,49 @@ pub(super) fn batch<O: Intensity>(
     result
 }
 
+/// An image of a frame, in the widest vectors that this processor has.
+fn wide<O: Intensity>(
+    frame: &Frame<'_>,
+    columns: usize,
+    windows: &[Window],
+    axes: Option<&[Axis; 2]>,
+    image: &mut [O],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        #[target_feature(enable = "avx2")]
+        fn with_avx2<O: Intensity>(
+            frame: &Frame<'_>,
+            columns: usize,
+            windows: &[Window],
+            axes: Option<&[Axis; 2]>,
+            image: &mut [O],
+        ) {
+            narrow(frame, columns, windows, axes, image);
+        }
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { with_avx2(frame, columns, windows, axes, image) };
+    }
+    narrow(frame, columns, windows, axes, image);
+}
+
+/// An image of a frame: without axes, of its size.
+#[inline(always)]
+fn narrow<O: Intensity>(
+    frame: &Frame<'_>,
+    columns: usize,
+    windows: &[Window],
+    axes: Option<&[Axis; 2]>,
+    image: &mut [O],
+) {
+    match axes {
+        None => equal(frame, columns, windows, image),
+        Some(axes) => resampled(frame, columns, windows, axes, image),
+    }
+}
+
 /// HU of a row of pixels.
+#[inline(always)]
 fn rescale(frame: &Frame<'_>, first: usize, hu: &mut [f32]) {
     let (slope, intercept_hu) = (frame.rescale.slope(), frame.rescale.intercept_hu());
     match frame.stored {
@@ -55,6 +92,7 @@ fn intensity(hu: f32, lower_hu: f32, width_hu: f32) -> f32 {
     if share < 1.0 { share } else { 1.0 }
 }
 
+#[inline(always)]
 fn equal<O: Intensity>(frame: &Frame<'_>, columns: usize, windows: &[Window], image: &mut [O]) {
     let mut hu = vec![0.0; columns];
     let pixels = image.len() / windows.len();
@@ -69,6 +107,7 @@ fn equal<O: Intensity>(frame: &Frame<'_>, columns: usize, windows: &[Window], im
     }
 }
 
+#[inline(always)]
 fn resampled<O: Intensity>(
     frame: &Frame<'_>,
     columns: usize,

@@ -86,12 +86,14 @@ pub trait Intensity: Float + CubeElement + Default {
 }
 
 impl Intensity for f32 {
+    #[inline]
     fn of(intensity: f32) -> Self {
         intensity
     }
 }
 
 impl Intensity for f16 {
+    #[inline]
     fn of(intensity: f32) -> Self {
         Self::from_f32(intensity)
     }
