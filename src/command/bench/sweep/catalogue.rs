@@ -8,7 +8,7 @@ use kernels::distance::distance_mm;
 use kernels::morphology::{close, disk_mm};
 use kernels::units::{Rescale, Stored, Window};
 use kernels::window::{Filter, Frame, Intensity, Plan, Slices};
-use kernels::{Array, Client, Device, KernelError, bits, cam, fuse, histogram, window};
+use kernels::{Array, Client, Device, KernelError, backend, bits, cam, fuse, histogram, overlap, window};
 
 use super::case::{Case, Place, Work};
 use crate::command::bench::input::{INTERCEPT_HU, bright, head, neighbors, numbers, repeated, speckles};
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 ///
 /// Windows are measured as the program makes them: on a processor by the host's own loops, and there again by the
 /// runtime's kernel (`/runtime`).
-pub(super) const ENTRIES: [Entry; 15] = [
+pub(super) const ENTRIES: [Entry; 18] = [
     Entry { name: "window/to-256", case: |asked| Some(windowed::<f32>(asked, 256)) },
     Entry { name: "window/to-256/f16", case: |asked| Some(windowed::<f16>(asked, 256)) },
     Entry { name: "window/to-256/runtime", case: |asked| runtime_windowed(asked, 256) },
@@ -42,11 +42,14 @@ pub(super) const ENTRIES: [Entry; 15] = [
     Entry { name: "cam/normalized", case: |asked| Some(normalized(asked)) },
     Entry { name: "cam/region", case: |asked| Some(region(asked)) },
     Entry { name: "cam/chain", case: |asked| Some(chain(asked)) },
+    Entry { name: "cam/packed-region", case: |asked| Some(packed_region(asked)) },
+    Entry { name: "backend", case: |asked| Some(back_end(asked)) },
     Entry { name: "fuse", case: |asked| Some(fused(asked)) },
     Entry { name: "histogram", case: |asked| Some(counts(asked)) },
     Entry { name: "morphology/close", case: |asked| Some(closed(asked)) },
     Entry { name: "distance", case: |asked| Some(distance(asked)) },
     Entry { name: "components", case: |asked| Some(volume(asked)) },
+    Entry { name: "overlap", case: |asked| Some(overlapping(asked)) },
     Entry { name: "pack", case: |asked| Some(packed(asked)) },
 ];
 
@@ -205,6 +208,35 @@ fn chain(asked: Asked) -> Case {
     })
 }
 
+fn packed_region(asked: Asked) -> Case {
+    let Asked { size, batch, .. } = asked;
+    let side = size / REDUCTION;
+    let shape = format!("f32 {batch} x {side} x {side} to bits {batch} x {size} x {size}");
+    case(asked, Place::Device, shape, batch * (side * side * 4 + size * size / 8), move |client| {
+        let ((shape, values), (one, first)) = (maps(size, batch), maps(size, 1));
+        let all = Array::upload(client, &values);
+        let reference = move || drop(black_box(cam::region_reference(&first, one, [size; 2], THRESHOLD)));
+        Ok(work(move || cam::on_device::packed_region(&all, shape, [size; 2], THRESHOLD), reference))
+    })
+}
+
+/// Activation, fusion, region and bits in one chain.
+fn back_end(asked: Asked) -> Case {
+    let Asked { size, batch, .. } = asked;
+    let side = size / REDUCTION;
+    let shape = format!("f32 {batch} x {CHANNELS} x {side} x {side} to bits {batch} x {size} x {size}");
+    let bytes = backend::floor_bytes([batch, CHANNELS, side, side], 4, batch, [size; 2]);
+    case(asked, Place::Device, shape, bytes, move |client| {
+        let (shape, values, weights) = features(size, batch);
+        let (all, own) = (Array::upload(client, &values), Array::upload(client, &weights));
+        let targets = neighbors(batch);
+        let ((one, first, _), alone) = (features(size, 1), neighbors(1));
+        let reference =
+            move || drop(black_box(backend::reference(&first, one, &weights, &alone, [size; 2], THRESHOLD)));
+        Ok(work(move || backend::on_device(&all, shape, &own, &targets, [size; 2], THRESHOLD), reference))
+    })
+}
+
 fn fused(asked: Asked) -> Case {
     let Asked { size, batch, .. } = asked;
     let shape = format!("f32 {batch} x {size} x {size} to the same, two neighbors on each side");
@@ -269,6 +301,18 @@ fn volume(asked: Asked) -> Case {
         Box::new(move || {
             black_box(components3(&all, [batch, size, size]));
         })
+    })
+}
+
+fn overlapping(asked: Asked) -> Case {
+    let Asked { size, batch, .. } = asked;
+    let elements = batch * size * size;
+    let shape = format!("u8 twice {batch} x {size} x {size} to three counts");
+    case(asked, Place::Host, shape, overlap::bytes(elements), move |_| {
+        let [mask, one] = [elements, size * size].map(speckles);
+        let [truth, other] = [&mask, &one].map(|mask| mask.iter().rev().copied().collect::<Vec<u8>>());
+        let run = move || Ok(overlap::overlap(&mask, &truth));
+        Ok(work(run, move || drop(black_box(overlap::reference(&one, &other)))))
     })
 }
 
