@@ -62,18 +62,21 @@ def ratio(ours, theirs, by):
     return times
 
 
+def share(row, by):
+    """The part of a copy that it reaches, in words."""
+    if by == "cpu" and "copy" in row:
+        return f" ({row['copy']['cpu_milliseconds'] / row['cpu_milliseconds']:.0%})"
+    return f" ({row['share_of_copy']:.0%})" if "share_of_copy" in row else ""
+
+
 def cell(ours, theirs, by):
-    if theirs is None:
-        return ""
-    share = f" ({theirs['share_of_copy']:.0%})" if "share_of_copy" in theirs else ""
-    return f"{ratio(ours, theirs, by):.2f}{share}"
+    return "" if theirs is None else f"{ratio(ours, theirs, by):.2f}{share(theirs, by)}"
 
 
-def own(ours):
-    median = ours["milliseconds"]["median"]
-    if "share_of_copy" not in ours:
-        return f"{median:.2f} ms, {ours['slices_per_second']:.1f}/s"
-    return f"{median:.3f} ms ({ours['share_of_copy']:.0%})"
+def own(ours, by):
+    taken = ours["cpu_milliseconds"] if by == "cpu" else ours["milliseconds"]["median"]
+    rate = f", {ours['slices_per_second']:.1f}/s" if by != "cpu" and "slices_per_second" in ours else ""
+    return f"{taken:.3g} ms{share(ours, by)}{rate}"
 
 
 def wanted(case, conditions):
@@ -95,7 +98,7 @@ def table(documents, by="time", conditions=()):
     yield "|---|---|---|---|" + "---|" * len(peers)
     for case in sorted(merged, key=lambda case: (order.index(case[0]), *case[1:])):
         rows = merged[case]
-        cells = [own(rows["hemoflow"]), *(cell(rows["hemoflow"], rows.get(peer), by) for peer in peers)]
+        cells = [own(rows["hemoflow"], by), *(cell(rows["hemoflow"], rows.get(peer), by) for peer in peers)]
         yield "| " + " | ".join([case[0], str(case[1]), str(case[2]), *cells]) + " |"
 
 
