@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use kernels::Client;
 use operators::encode::{Encoding, encode};
-use operators::fuse::fuse;
+use operators::fuse::regions;
 use operators::geometry;
 use operators::model::Model;
 use operators::record::{Mask, MethodConfig, Plane, Slice};
-use operators::refine::{consistent, refine};
+use operators::refine::{consistent, refine_region};
 
 use crate::stages::StageError;
 
@@ -54,12 +54,10 @@ pub fn pseudo_masks(
     let encodings: Vec<Arc<Encoding>> = single.into_iter().zip(run).map(told).collect();
     let slices: Vec<Slice> = run.iter().map(|labeled| labeled.slice.clone()).collect();
 
+    let regions = regions(client, &slices, &encodings, model.map_size(), config)?;
     let candidate = |target: usize| -> Result<Mask, StageError> {
-        let near = target.saturating_sub(config.fuse_reach)..(target + config.fuse_reach + 1).min(run.len());
-        let map = model.map_size();
-        let fused = fuse(client, &slices[near.clone()], &encodings[near.clone()], target - near.start, map, config)?;
         let spacing_mm = slices[target].geometry.spacing_mm();
-        Ok(refine(client, &planes[target], spacing_mm, &fused.0, map, config.cam_threshold, &config.refine)?)
+        Ok(refine_region(client, &planes[target], spacing_mm, &regions[target], &config.refine)?)
     };
     let candidates: Vec<Mask> = (0..run.len()).map(candidate).collect::<Result<_, _>>()?;
     let pseudo_mask = |target: usize| {

@@ -45,12 +45,18 @@ pub(crate) fn lanes(client: &Client, bytes: usize, len: usize) -> usize {
     client.io_optimized_vector_sizes(bytes).find(|lanes| len.is_multiple_of(*lanes)).unwrap_or(1)
 }
 
+/// Whether the device is the processor: functions that take slices then use the host's loops.
+pub(crate) fn on_processor(client: &Client) -> bool {
+    client.properties().hardware.num_cpu_cores.is_some()
+}
+
 /// Refuses an array that has not the length that its shape says.
 pub(crate) fn check(kernel: &'static str, array: &'static str, len: usize, expected: usize) -> Result<(), KernelError> {
     if len == expected { Ok(()) } else { Err(KernelError::Length { kernel, array, len, expected }) }
 }
 
 /// The value, or zero if it is not finite.
+#[inline]
 pub(crate) fn finite(value: f32) -> f32 {
     if value.is_finite() { value } else { 0.0 }
 }

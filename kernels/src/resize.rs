@@ -56,23 +56,39 @@ pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     if values.is_empty() {
         return Vec::new();
     }
-    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
     let mut result = Vec::with_capacity(to[0] * to[1]);
-    for row in 0..to[0] {
-        let (low, fraction) = position(row, from[0], to[0]);
-        let above = &values[low * from[1]..][..from[1]];
-        let below = &values[(low + 1).min(from[0] - 1) * from[1]..][..from[1]];
-        for &(left, across) in &columns {
-            let right = (left + 1).min(from[1] - 1);
-            let upper = lerp(above[left], above[right], across);
-            let lower = lerp(below[left], below[right], across);
-            result.push(lerp(upper, lower, fraction));
-        }
-    }
+    rows(values, from, to, |_, row| result.extend_from_slice(row));
     result
 }
 
+/// Hands each row of a plane that [`bilinear`] gives to `each`, with its index. Columns are resampled first, once for each
+/// row of the input that is needed, then rows between them.
+pub(crate) fn rows(values: &[f32], from: [usize; 2], to: [usize; 2], mut each: impl FnMut(usize, &[f32])) {
+    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
+    let widen = |row: usize, wide: &mut Vec<f32>| {
+        let row = &values[row * from[1]..][..from[1]];
+        let between = |&(left, across): &(usize, f32)| lerp(row[left], row[(left + 1).min(from[1] - 1)], across);
+        wide.clear();
+        wide.extend(columns.iter().map(between));
+    };
+    let (mut above, mut below, mut held) = (Vec::new(), Vec::new(), None);
+    let mut wide = vec![0.0; to[1]];
+    for row in 0..to[0] {
+        let (low, fraction) = position(row, from[0], to[0]);
+        if held != Some(low) {
+            widen(low, &mut above);
+            widen((low + 1).min(from[0] - 1), &mut below);
+            held = Some(low);
+        }
+        for ((value, above), below) in wide.iter_mut().zip(&above).zip(&below) {
+            *value = lerp(*above, *below, fraction);
+        }
+        each(row, &wide);
+    }
+}
+
 /// A value on the way from `a` to `b`; exactly `a` where they are equal.
+#[inline]
 pub(crate) fn lerp(a: f32, b: f32, fraction: f32) -> f32 {
     a + fraction * (b - a)
 }

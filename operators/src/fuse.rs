@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use kernels::fuse::{FuseConfig, Place};
-use kernels::{Client, KernelError, fuse};
+use kernels::fuse::{FuseConfig, Place, Term};
+use kernels::{Client, KernelError, backend, fuse};
 
 use crate::classify::Call;
 use crate::encode::Encoding;
@@ -37,11 +37,59 @@ pub fn fuse(
     if own_encoding.probability < config.cam_gate {
         return Ok(FusedMap::default());
     }
-    let places: Vec<Place> =
-        slices.iter().zip(encodings).map(|(slice, encoding)| place(slice, own, encoding, map, config)).collect();
-    let terms = fuse::terms(&places, target, FuseConfig { max_gap_mm: config.max_gap_mm, reach: config.fuse_reach });
+    let terms = terms(slices, encodings, target, own, map, config);
     let maps: Vec<f32> = encodings.iter().flat_map(|encoding| encoding.activation.iter().copied()).collect();
     fuse::fuse(client, &maps, [slices.len(), map[0], map[1]], &[terms]).map(FusedMap)
+}
+
+/// The regions of all slices of a run: what [`fuse`] and then the threshold of the configuration give for each with its
+/// neighbors, `[rows, columns]` of the slice; empty if the slice has no map. Slices of one size are one launch of each
+/// kernel, and a bit a pixel is all that leaves the device.
+///
+/// # Errors
+///
+/// Returns [`KernelError`] if a map has not the size `map` or the device fails.
+pub fn regions(
+    client: &Client,
+    slices: &[Slice],
+    encodings: &[Arc<Encoding>],
+    map: [usize; 2],
+    config: &MethodConfig,
+) -> Result<Vec<Vec<u8>>, KernelError> {
+    let maps: Vec<f32> = encodings.iter().flat_map(|encoding| encoding.activation.iter().copied()).collect();
+    let mut regions = vec![Vec::new(); slices.len()];
+    let with_map: Vec<usize> =
+        (0..slices.len().min(encodings.len())).filter(|own| encodings[*own].probability >= config.cam_gate).collect();
+    for group in with_map.chunk_by(|a, b| size(&slices[*a]) == size(&slices[*b])) {
+        let terms = |own: &usize| terms(slices, encodings, *own, &slices[*own], map, config);
+        let targets: Vec<Vec<Term>> = group.iter().map(terms).collect();
+        let size = size(&slices[group[0]]);
+        let shape = [encodings.len(), map[0], map[1]];
+        let cells = backend::regions(client, &maps, shape, &targets, size, config.cam_threshold)?;
+        for (own, region) in group.iter().zip(cells.chunks_exact((size[0] * size[1]).max(1))) {
+            regions[*own] = region.to_vec();
+        }
+    }
+    Ok(regions)
+}
+
+#[allow(clippy::as_conversions, reason = "u32 fits usize")]
+fn size(slice: &Slice) -> [usize; 2] {
+    [slice.geometry.rows as usize, slice.geometry.columns as usize]
+}
+
+/// The maps that are fused into the one of `target`, which is the slice `own`.
+fn terms(
+    slices: &[Slice],
+    encodings: &[Arc<Encoding>],
+    target: usize,
+    own: &Slice,
+    map: [usize; 2],
+    config: &MethodConfig,
+) -> Vec<Term> {
+    let places: Vec<Place> =
+        slices.iter().zip(encodings).map(|(slice, encoding)| place(slice, own, encoding, map, config)).collect();
+    fuse::terms(&places, target, FuseConfig { max_gap_mm: config.max_gap_mm, reach: config.fuse_reach })
 }
 
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "cells of a map: small numbers")]
@@ -81,5 +129,48 @@ impl<'scope> Fuse<'scope> for Collection<'scope, (Reading, Call)> {
             let near = call.plan.neighborhoods.iter().flatten().filter(|_| call.positive);
             near.cloned().map(FuseTask).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::{Device, cam};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::geometry::tests::stack;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn the_regions_of_a_run_are_those_of_its_slices(
+            steps in prop::collection::vec(1_u32..9, 1..8),
+            values in prop::collection::vec(0.0_f32..5.0, 37),
+            probabilities in prop::collection::vec(0.0_f32..1.0, 8),
+        ) {
+            let client = Device::Cpu.client().expect("the CPU runtime");
+            let places: Vec<f64> = steps.iter().scan(0.0, |z, step| { *z += f64::from(*step); Some(*z) }).collect();
+            let slices = stack(places);
+            let (map, config) = ([3, 4], MethodConfig::default());
+            let encoding = |(index, probability): (usize, &f32)| {
+                let activation = values.iter().copied().cycle().skip(index * 5).take(12).collect();
+                Arc::new(Encoding { feature: vec![], activation, probability: *probability })
+            };
+            let encodings: Vec<Arc<Encoding>> = probabilities.iter().take(slices.len()).enumerate().map(encoding).collect();
+            let together = regions(&client, &slices, &encodings, map, &config).expect("regions");
+            for (target, region) in together.iter().enumerate() {
+                // Each with its neighbors alone, as the streaming graph asks.
+                let near = target.saturating_sub(config.fuse_reach)..(target + config.fuse_reach + 1).min(slices.len());
+                let among = target - near.start;
+                let fused = fuse(&client, &slices[near.clone()], &encodings[near], among, map, &config).expect("a map");
+                let alone = if fused.0.is_empty() {
+                    Vec::new()
+                } else {
+                    cam::region(&client, &fused.0, [1, 3, 4], size(&slices[target]), config.cam_threshold).expect("a region")
+                };
+                prop_assert_eq!(region, &alone);
+            }
+        }
     }
 }

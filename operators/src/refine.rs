@@ -127,16 +127,36 @@ pub fn refine(
     threshold: f32,
     config: &RefineConfig,
 ) -> Result<Mask, KernelError> {
+    let region = if map_values.is_empty() {
+        Vec::new()
+    } else {
+        let [map_rows, map_columns] = map_shape;
+        cam::region(client, map_values, [1, map_rows, map_columns], [plane.rows, plane.columns], threshold)?
+    };
+    refine_region(client, plane, spacing_mm, &region, config)
+}
+
+/// Refines a region of a slice, `[rows, columns]` of the plane, to a candidate mask: what [`refine`] does once it knows the
+/// region, for whoever has those of a whole run ([`crate::fuse::regions`]). An empty region gives an empty mask.
+///
+/// # Errors
+///
+/// Returns [`KernelError`] if the device fails.
+pub fn refine_region(
+    client: &Client,
+    plane: &Plane,
+    spacing_mm: [f64; 2],
+    region: &[u8],
+    config: &RefineConfig,
+) -> Result<Mask, KernelError> {
     let shape = [plane.rows, plane.columns];
     let empty = Mask { voxels: vec![0; plane.rows * plane.columns] };
-    if map_values.is_empty() {
+    if region.is_empty() {
         return Ok(empty);
     }
-    let [map_rows, map_columns] = map_shape;
-    let region = cam::region(client, map_values, [1, map_rows, map_columns], shape, threshold)?;
     let hu = plane.hu();
     let brain = brain_mask(&hu, plane.rows, plane.columns, spacing_mm);
-    let scene = candidate::Scene::new(&hu, shape, spacing_mm, &region, &brain, config);
+    let scene = candidate::Scene::new(&hu, shape, spacing_mm, region, &brain, config);
     if scene.is_empty() {
         return Ok(empty);
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use kernels::units::Window;
-use kernels::{Client, KernelError, resize};
+use kernels::{Client, KernelError, cam};
 
 use crate::brain::brain_mask;
 use crate::classify::Call;
@@ -48,14 +48,35 @@ pub fn segment(
     let images =
         images(client, planes.iter().map(|(plane, _)| plane.as_ref()), &[Window::BRAIN], model.card().input_size)?;
     let logits = model.segment(&images, planes.len())?;
-    let mask = |((plane, spacing_mm), logits): (&(Arc<Plane>, [f64; 2]), &[f32])| {
+    let answers = answers(client, planes, &logits, size)?;
+    let mask = |((plane, spacing_mm), answer): (&(Arc<Plane>, [f64; 2]), Vec<u8>)| {
         let (hu, shape) = (plane.hu(), [plane.rows, plane.columns]);
         let brain = brain_mask(&hu, plane.rows, plane.columns, *spacing_mm);
-        let logits = resize::bilinear(logits, size, shape);
-        let answer: Vec<u8> = logits.iter().map(|logit| u8::from(*logit > 0.0)).collect();
         plausible(&answer, &hu, shape, *spacing_mm, &brain, config)
     };
-    Ok(planes.iter().zip(logits.chunks_exact(size[0] * size[1])).map(mask).collect())
+    Ok(planes.iter().zip(answers).map(mask).collect())
+}
+
+/// Where the logits of planes, `[planes, size, size]`, are positive on the planes' own grids: one launch for planes of one
+/// shape that follow each other.
+fn answers(
+    client: &Client,
+    planes: &[(Arc<Plane>, [f64; 2])],
+    logits: &[f32],
+    size: [usize; 2],
+) -> Result<Vec<Vec<u8>>, KernelError> {
+    let shape = |(plane, _): &(Arc<Plane>, _)| [plane.rows, plane.columns];
+    let mut answers = Vec::with_capacity(planes.len());
+    let mut rest = logits;
+    for batch in planes.chunk_by(|a, b| shape(a) == shape(b)) {
+        let (own, others) = rest.split_at(batch.len() * size[0] * size[1]);
+        rest = others;
+        let shape = shape(&batch[0]);
+        let answer = cam::above(client, own, [batch.len(), size[0], size[1]], shape, 0.0)?;
+        let pixels = shape[0] * shape[1];
+        answers.extend((0..batch.len()).map(|plane| answer[plane * pixels..][..pixels].to_vec()));
+    }
+    Ok(answers)
 }
 
 /// Segment the slice of this digest.

@@ -18,9 +18,13 @@
 //! A sum that is NaN counts as no activation, an infinite one as the largest finite number. Given maps count as zero
 //! where they are not finite; differences between their values must be finite.
 //!
+//! On a processor the host's own loops are faster than the runtime's, whose memory everything would be copied to: functions
+//! that take slices use them there. Those of [`on_device`] use the kernels everywhere.
+//!
 //! Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2; Selvaraju et
 //! al., Grad-CAM, ICCV 2017, section 3.1, for the equality.
 
+mod host;
 mod reference;
 mod upsample;
 mod weigh;
@@ -28,7 +32,7 @@ mod weigh;
 use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::check;
+use crate::launch::{check, on_processor};
 
 pub use reference::{above_reference, activation_reference, normalized_reference, reference, region_reference};
 
@@ -52,6 +56,9 @@ pub fn activation(
     weights: &[f32],
 ) -> Result<Vec<f32>, KernelError> {
     check_features(features.len(), shape, weights.len())?;
+    if on_processor(client) {
+        return Ok(host::activation(features, shape, weights));
+    }
     on_device::activation(&Array::upload(client, features), shape, &Array::upload(client, weights))?.download()
 }
 
@@ -63,6 +70,12 @@ pub fn activation(
 /// the device fails.
 pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
     check_maps(maps.len(), shape)?;
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    if on_processor(client) {
+        return Ok(host::normalized(maps, shape, size));
+    }
     on_device::normalized(&Array::upload(client, maps), shape, size)?.download()
 }
 
@@ -79,6 +92,12 @@ pub fn region(
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
     check_maps(maps.len(), shape)?;
+    if maps.is_empty() || size[0] * size[1] == 0 {
+        return Ok(Vec::new());
+    }
+    if on_processor(client) {
+        return Ok(host::region(maps, shape, size, threshold));
+    }
     on_device::region(&Array::upload(client, maps), shape, size, threshold)?.download()
 }
 
@@ -109,6 +128,10 @@ pub fn cam(
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
     check_features(features.len(), shape, weights.len())?;
+    if on_processor(client) {
+        let maps = activation(client, features, shape, weights)?;
+        return region(client, &maps, [shape[0], shape[2], shape[3]], size, threshold);
+    }
     let (features, weights) = (Array::upload(client, features), Array::upload(client, weights));
     on_device::cam(&features, shape, &weights, size, threshold)?.download()
 }
@@ -164,12 +187,11 @@ pub fn above(
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
     check_maps(maps.len(), shape)?;
-    let cells = shape[1] * shape[2];
-    if cells == 0 {
+    if maps.is_empty() || size[0] * size[1] == 0 {
         return Ok(Vec::new());
     }
-    if client.properties().hardware.num_cpu_cores.is_some() {
-        return Ok(above_reference(maps, shape, size, threshold));
+    if on_processor(client) {
+        return Ok(host::above(maps, shape, size, threshold));
     }
     on_device::packed_above(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
 }
@@ -241,6 +263,12 @@ mod tests {
         actual.iter().zip(shares).filter(|pair| wrong(*pair)).count()
     }
 
+    /// Upsampled values, not finite ones as zero.
+    fn above_values(maps: &[f32], [_, rows, columns]: [usize; 3], size: [usize; 2]) -> Vec<f32> {
+        let finite: Vec<f32> = maps.iter().map(|value| if value.is_finite() { *value } else { 0.0 }).collect();
+        finite.chunks(rows * columns).flat_map(|map| crate::resize::bilinear(map, [rows, columns], size)).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -258,23 +286,40 @@ mod tests {
             let shape = [slices, channels, map[0], map[1]];
             let features = filled(&seed, shape.iter().product());
             let weights = filled(&weights, channels);
+            let (device, device_weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
             let maps = activation(&client, &features, shape, &weights).expect("maps");
+            let by_kernel = on_device::activation(&device, shape, &device_weights).expect("maps").download().expect("maps");
             let expected = activation_reference(&features, shape, &weights);
             let planes = [slices, map[0], map[1]];
             // Sums of up to 70 products of 100 each, in the same order; products may be fused. Infinite sums are equal.
             assert_close(planes, &maps, &expected, 70.0 * 100.0 * f32::EPSILON * 4.0);
+            assert_close(planes, &by_kernel, &expected, 70.0 * 100.0 * f32::EPSILON * 4.0);
 
             // Differences of finite maps are finite.
             let bounded: Vec<f32> = seed.iter().map(|v| if v.is_nan() { *v } else { v.clamp(-1e4, 1e4) }).collect();
             let maps = filled(&bounded, planes.iter().product());
-            let shares = normalized(&client, &maps, planes, to).expect("shares");
+            let device = Array::upload(&client, &maps);
             let expected = normalized_reference(&maps, planes, to);
-            // One rounding of an interpolated value over the range; ranges here are 0 or far above rounding.
-            assert_close([slices, to[0], to[1]], &shares, &expected, 1e-4);
-            prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            let by_kernel = on_device::normalized(&device, planes, to).expect("shares").download().expect("shares");
+            for shares in [normalized(&client, &maps, planes, to).expect("shares"), by_kernel] {
+                // One rounding of an interpolated value over the range; ranges here are 0 or far above rounding.
+                assert_close([slices, to[0], to[1]], &shares, &expected, 1e-4);
+                prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            }
+            let by_kernel = on_device::region(&device, planes, to, threshold).expect("a region").download().expect("a region");
+            let packed = on_device::packed_region(&device, planes, to, threshold).expect("bits");
+            prop_assert_eq!(&packed.unpacked().expect("a region"), &by_kernel);
+            for cells in [region(&client, &maps, planes, to, threshold).expect("a region"), by_kernel] {
+                prop_assert_eq!(misplaced(&cells, &expected, threshold), 0);
+            }
 
-            let cells = region(&client, &maps, planes, to, threshold).expect("a region");
-            prop_assert_eq!(misplaced(&cells, &expected, threshold), 0);
+            let lifted: Vec<f32> = maps.iter().map(|value| value / 1e4 - threshold).collect();
+            let values = above_values(&lifted, planes, to);
+            let by_kernel = on_device::packed_above(&Array::upload(&client, &lifted), planes, to, 0.0).expect("bits");
+            for cells in [above(&client, &lifted, planes, to, 0.0).expect("cells"), by_kernel.unpacked().expect("cells")] {
+                prop_assert_eq!(misplaced(&cells, &values, 0.0), 0);
+                prop_assert_eq!(cells.len(), above_reference(&lifted, planes, to, 0.0).len());
+            }
         }
 
         #[test]
@@ -288,6 +333,11 @@ mod tests {
             prop_assert_eq!(&whole, &region(&client, &maps, [2, 8, 8], to, threshold).expect("a region"));
             let expected = normalized_reference(&activation_reference(&features, shape, &weights), [2, 8, 8], to);
             prop_assert_eq!(misplaced(&whole, &expected, threshold), 0);
+
+            let (features, weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
+            let whole = on_device::cam(&features, shape, &weights, to, threshold).expect("a region").download();
+            let maps = on_device::activation(&features, shape, &weights).expect("maps");
+            prop_assert_eq!(whole, on_device::region(&maps, [2, 8, 8], to, threshold).expect("a region").download());
         }
 
         #[test]

@@ -53,7 +53,7 @@ pub fn reference(features: &[f32], shape: [usize; 4], weights: &[f32], size: [us
     region_reference(&maps, [shape[0], shape[2], shape[3]], size, threshold)
 }
 
-/// The definition of [`above`](super::above), and what processors run.
+/// The definition of [`above`](super::above).
 #[must_use]
 pub fn above_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
     let [_, rows, columns] = shape;

@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 use super::KERNEL;
 use crate::array::Array;
 use crate::error::KernelError;
-use crate::launch::{lanes, spread};
+use crate::launch::{lanes, on_processor, spread};
 
 /// An element that features have: `f32`, `f16` or `bf16`. Sums are `f32`.
 pub trait Feature: Float + CubeElement {}
@@ -41,9 +41,10 @@ pub fn activation<F: Feature>(
     if features.len() > u32::MAX as usize {
         return Err(KernelError::TooLarge { kernel: KERNEL, len: features.len() });
     }
-    match features.client().properties().hardware.num_cpu_cores {
-        Some(_) => whole(features, shape, weights),
-        None => shared(features, shape, weights),
+    if on_processor(features.client()) {
+        whole(features, shape, weights)
+    } else {
+        shared(features, shape, weights, [ABREAST, SHARERS])
     }
 }
 
@@ -81,18 +82,19 @@ fn shared<F: Feature>(
     features: &Array<F>,
     [slices, channels, rows, columns]: [usize; 4],
     weights: &Array<f32>,
+    [abreast, sharers]: [usize; 2],
 ) -> Result<Array<f32>, KernelError> {
     let (client, cells) = (features.client(), rows * columns);
     let lanes = lanes(client, size_of::<f32>(), cells);
     let vectors = slices * cells / lanes;
     // A power of two, so that the tree halves evenly.
-    let sharers = channels.next_power_of_two().min(SHARERS);
-    let cubes = vectors.div_ceil(ABREAST);
-    let units = CubeDim::new_2d(ABREAST as u32, sharers as u32);
+    let sharers = channels.next_power_of_two().min(sharers);
+    let cubes = vectors.div_ceil(abreast);
+    let units = CubeDim::new_2d(abreast as u32, sharers as u32);
     let cubes = cubecl::calculate_cube_count_elemwise(client, cubes * units.num_elems() as usize, units);
     let output = Array::empty(client, slices * cells);
     // SAFETY: the kernel compares each vector with the length of `out`, which is `slices` times the vectors of a map;
-    // `features` has as many for each channel, and `weights` one element. A cube has `ABREAST * sharers` units.
+    // `features` has as many for each channel, and `weights` one element. A cube has `abreast * sharers` units.
     unsafe {
         shared_kernel::launch_unchecked::<F>(
             client,
@@ -103,6 +105,7 @@ fn shared<F: Feature>(
             weights.argument(),
             output.vectors(vectors),
             cells / lanes,
+            abreast,
             sharers,
         );
     }
@@ -146,10 +149,10 @@ fn shared_kernel<F: Float, N: Size>(
     weights: &[f32],
     out: &mut [Vector<f32, N>],
     cells: usize,
+    #[comptime] abreast: usize,
     #[comptime] sharers: usize,
 ) {
-    let mut sums = Shared::<[Vector<f32, N>]>::new_slice(comptime!(ABREAST * sharers));
-    let abreast = comptime!(ABREAST);
+    let mut sums = Shared::<[Vector<f32, N>]>::new_slice(comptime!(abreast * sharers));
     let sharer = UNIT_POS_Y as usize;
     let unit = UNIT_POS as usize;
     let position = CUBE_POS * abreast + UNIT_POS_X as usize;
@@ -181,5 +184,59 @@ fn shared_kernel<F: Float, N: Size>(
         if position < out.len() {
             out[position] = rectified::<N>(sums[unit]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cam::activation_reference;
+    use crate::compare::{assert_close, client};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn both_kernels_equal_the_reference(
+            slices in 1_usize..4,
+            channels in prop_oneof![Just(1_usize), Just(4), Just(33), 1_usize..70],
+            map in [1_usize..7, 1_usize..5],
+            seed in vec(-10.0_f32..10.0, 97),
+            weights in vec(-10.0_f32..10.0, 61),
+        ) {
+            let client = client();
+            let shape = [slices, channels, map[0], map[1]];
+            let halves: Vec<f16> = seed.iter().map(|value| f16::from_f32(*value)).cycle().take(shape.iter().product()).collect();
+            let features: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
+            let weights: Vec<f32> = weights.iter().copied().cycle().take(channels).collect();
+            let expected = activation_reference(&features, shape, &weights);
+            let (features, halves) = (Array::upload(&client, &features), Array::upload(&client, &halves));
+            let weights = Array::upload(&client, &weights);
+            let of = |maps: Result<Array<f32>, KernelError>| maps.and_then(|maps| maps.download()).expect("maps");
+            // Small cubes: the CPU runtime makes a thread of each unit where they wait for each other.
+            // Sums of up to 70 products of 100 each, in another order where units share the channels.
+            let tolerance = 70.0 * 100.0 * f32::EPSILON * 4.0;
+            for maps in [
+                of(whole(&features, shape, &weights)),
+                of(shared(&features, shape, &weights, [2, 4])),
+                of(whole(&halves, shape, &weights)),
+                of(shared(&halves, shape, &weights, [4, 2])),
+            ] {
+                assert_close([slices, map[0], map[1]], &maps, &expected, tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn features_may_be_brain_floats() {
+        let client = client();
+        let features: Vec<bf16> = [1.5, -2.0, 0.25, 8.0].map(bf16::from_f32).to_vec();
+        let features = Array::upload(&client, &features);
+        let maps = activation(&features, [1, 2, 1, 2], &Array::upload(&client, &[2.0, 1.0])).expect("maps");
+        assert_close([1, 1, 2], &maps.download().expect("maps"), &[3.25, 4.0], 0.0);
     }
 }

@@ -28,7 +28,7 @@ pub use reference::reference;
 
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::check;
+use crate::launch::{check, on_processor};
 use crate::resize::{Areas, Linear};
 use crate::units::{Rescale, Stored, Window};
 
@@ -158,7 +158,7 @@ pub fn batch<O: Intensity>(
     if frames.is_empty() || windows.is_empty() || [shape, size].concat().contains(&0) {
         return Ok(Vec::new());
     }
-    if client.properties().hardware.num_cpu_cores.is_some() {
+    if on_processor(client) {
         return Ok(host::batch(frames, shape, windows, size, filter));
     }
     let plan = Plan::new(client, shape, windows, size, filter);
