@@ -88,7 +88,7 @@ fn figures_of_kernels_agree_with_each_other() {
 
 #[test]
 fn what_does_not_fit_is_left_out_by_name_and_no_kernel_is_refused() {
-    let (figures, _folder) = run(&["bench", "kernels", "--only", "window/same", "--sizes", "64", "--memory", "300K"]);
+    let (figures, _folder) = run(&["bench", "kernels", "--only", "distance", "--sizes", "64", "--memory", "100K"]);
     assert_eq!(list(&figures["kernels"]).len(), 1);
     let skipped = &list(&figures["skipped"])[0];
     assert_eq!(skipped["batch"], 8);
@@ -127,7 +127,7 @@ fn python(script: &str, arguments: &[&str]) -> Option<std::process::Output> {
 
 #[test]
 fn the_table_of_peers_holds_ratios() {
-    let (ours, folder) = run(&["bench", "kernels", "--only", "pack", "--sizes", "64"]);
+    let (ours, folder) = run(&["bench", "kernels", "--only", "distance", "--sizes", "64"]);
     // A peer that takes three times as long beside a copy that takes twice as long.
     let slower = |row: &Value| {
         let mut row = row.clone();
@@ -149,7 +149,7 @@ fn the_table_of_peers_holds_ratios() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2 + 2, "{text}");
     assert!(lines[0].contains("tortoise, 1 thread"), "{text}");
-    assert!(lines[2].starts_with("| pack | 64 | 1 |") && lines[2].contains("| 3.00 ("), "{text}");
+    assert!(lines[2].starts_with("| distance | 64 | 1 |") && lines[2].contains("| 3.00 ("), "{text}");
     let by_copy = python("table.py", &[&path("kernels.json"), &path("peers.json"), "--by", "copy"]).expect("python3");
     assert!(String::from_utf8_lossy(&by_copy.stdout).contains("| 1.50 ("));
     let by_cpu = python("table.py", &[&path("kernels.json"), &path("peers.json"), "--by", "cpu"]).expect("python3");

@@ -257,13 +257,14 @@ impl Bench {
         }
         let mut ours = job(model, &self.client, network, batch);
         let mut burn = burn.filter(|_| network != Network::Head).map(|burn| job(burn, &self.client, network, batch));
-        self.measure(
-            name,
-            (network, batch, card.input_size),
-            (&mut *ours, burn.as_mut().map(|burn| -> Job<'_> { &mut **burn })),
-            effort,
-        )
-        .map(Ok)
+        let burn = match &mut burn {
+            Some(burn) => {
+                let burn: Job<'_> = &mut **burn;
+                Some(burn)
+            }
+            None => None,
+        };
+        self.measure(name, (network, batch, card.input_size), (&mut *ours, burn), effort).map(Ok)
     }
 
     fn measure(

@@ -30,22 +30,27 @@ pub(super) struct Entry {
 
 /// The catalogue, in the order of the method.
 ///
-/// Windows are measured as the program makes them: on a processor by the host's own loops, and there again by the
-/// runtime's kernel (`/runtime`).
-pub(super) const ENTRIES: [Entry; 18] = [
+/// All are measured as the program does them: on a processor mostly by the host's own loops, and there again by the
+/// runtime's kernels (`/runtime`).
+pub(super) const ENTRIES: [Entry; 23] = [
     Entry { name: "window/to-256", case: |asked| Some(windowed::<f32>(asked, 256)) },
     Entry { name: "window/to-256/f16", case: |asked| Some(windowed::<f16>(asked, 256)) },
     Entry { name: "window/to-256/runtime", case: |asked| runtime_windowed(asked, 256) },
     Entry { name: "window/same-size", case: |asked| Some(windowed::<f32>(asked, asked.size)) },
     Entry { name: "window/same-size/runtime", case: |asked| runtime_windowed(asked, asked.size) },
-    Entry { name: "cam/activation", case: |asked| Some(activation(asked)) },
-    Entry { name: "cam/normalized", case: |asked| Some(normalized(asked)) },
-    Entry { name: "cam/region", case: |asked| Some(region(asked)) },
-    Entry { name: "cam/chain", case: |asked| Some(chain(asked)) },
+    Entry { name: "cam/activation", case: |asked| activation(asked, Way::Used) },
+    Entry { name: "cam/activation/runtime", case: |asked| activation(asked, Way::Runtime) },
+    Entry { name: "cam/normalized", case: |asked| normalized(asked, Way::Used) },
+    Entry { name: "cam/normalized/runtime", case: |asked| normalized(asked, Way::Runtime) },
+    Entry { name: "cam/region", case: |asked| region(asked, Way::Used) },
+    Entry { name: "cam/region/runtime", case: |asked| region(asked, Way::Runtime) },
+    Entry { name: "cam/chain", case: |asked| chain(asked, Way::Used) },
+    Entry { name: "cam/chain/runtime", case: |asked| chain(asked, Way::Runtime) },
     Entry { name: "cam/packed-region", case: |asked| Some(packed_region(asked)) },
     Entry { name: "backend", case: |asked| Some(back_end(asked)) },
     Entry { name: "fuse", case: |asked| Some(fused(asked)) },
-    Entry { name: "histogram", case: |asked| Some(counts(asked)) },
+    Entry { name: "histogram", case: |asked| counts(asked, Way::Used) },
+    Entry { name: "histogram/runtime", case: |asked| counts(asked, Way::Runtime) },
     Entry { name: "morphology/close", case: |asked| Some(closed(asked)) },
     Entry { name: "distance", case: |asked| Some(distance(asked)) },
     Entry { name: "components", case: |asked| Some(volume(asked)) },
@@ -62,6 +67,26 @@ const REDUCTION: usize = 16;
 const CHANNELS: usize = 512;
 
 const THRESHOLD: f32 = 0.5;
+
+/// How a device does it.
+#[derive(Clone, Copy)]
+enum Way {
+    /// As the program does.
+    Used,
+    /// By the runtime's kernels, where the program does not use them.
+    Runtime,
+}
+
+impl Way {
+    /// Where the work is done; nowhere if it would be measured twice.
+    fn place(self, device: Device, host: Place) -> Option<Place> {
+        match (self, device) {
+            (Self::Used, Device::Cpu) => Some(host),
+            (Self::Used, Device::Cuda(_) | Device::Wgpu) | (Self::Runtime, Device::Cpu) => Some(Place::Device),
+            (Self::Runtime, Device::Cuda(_) | Device::Wgpu) => None,
+        }
+    }
+}
 
 /// What is timed, if it can fail in no way but by the device.
 type Run = Box<dyn FnMut() -> Result<(), KernelError>>;
@@ -151,18 +176,25 @@ fn features(size: usize, batch: usize) -> ([usize; 4], Vec<f32>, Vec<f32>) {
     ([batch, CHANNELS, side, side], numbers(batch * CHANNELS * side * side), numbers(CHANNELS))
 }
 
-fn activation(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
+fn activation(asked: Asked, way: Way) -> Option<Case> {
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
     let shape = format!("f32 {batch} x {CHANNELS} x {side} x {side} to {batch} x {side} x {side}");
     let bytes = batch * (CHANNELS + 1) * side * side * 4;
-    case(asked, Place::Device, shape, bytes, move |client| {
+    Some(case(asked, place, shape, bytes, move |client| {
         let (shape, values, weights) = features(size, batch);
-        let (all, own) = (Array::upload(client, &values), Array::upload(client, &weights));
+        let client = client.clone();
+        if place == Place::Threads {
+            let (one, first, own) = features(size, 1);
+            let reference = move || drop(black_box(cam::activation_reference(&first, one, &own)));
+            return Ok(work(move || cam::activation(&client, &values, shape, &weights), reference));
+        }
+        let (all, own) = (Array::upload(&client, &values), Array::upload(&client, &weights));
         let (one, first, _) = features(size, 1);
         let reference = move || drop(black_box(cam::activation_reference(&first, one, &weights)));
         Ok(work(move || cam::on_device::activation(&all, shape, &own), reference))
-    })
+    }))
 }
 
 /// The maps of slices.
@@ -171,41 +203,59 @@ fn maps(size: usize, batch: usize) -> ([usize; 3], Vec<f32>) {
     ([batch, side, side], numbers(batch * side * side))
 }
 
-fn normalized(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
+fn normalized(asked: Asked, way: Way) -> Option<Case> {
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
     let shape = format!("f32 {batch} x {side} x {side} to {batch} x {size} x {size}");
-    case(asked, Place::Device, shape, batch * (side * side + size * size) * 4, move |client| {
+    Some(case(asked, place, shape, batch * (side * side + size * size) * 4, move |client| {
         let ((shape, values), (one, first)) = (maps(size, batch), maps(size, 1));
-        let all = Array::upload(client, &values);
+        let client = client.clone();
         let reference = move || drop(black_box(cam::normalized_reference(&first, one, [size; 2])));
+        if place == Place::Threads {
+            return Ok(work(move || cam::normalized(&client, &values, shape, [size; 2]), reference));
+        }
+        let all = Array::upload(&client, &values);
         Ok(work(move || cam::on_device::normalized(&all, shape, [size; 2]), reference))
-    })
+    }))
 }
 
-fn region(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
+fn region(asked: Asked, way: Way) -> Option<Case> {
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
     let shape = format!("f32 {batch} x {side} x {side} to u8 {batch} x {size} x {size}");
-    case(asked, Place::Device, shape, batch * (side * side * 4 + size * size), move |client| {
+    Some(case(asked, place, shape, batch * (side * side * 4 + size * size), move |client| {
         let ((shape, values), (one, first)) = (maps(size, batch), maps(size, 1));
-        let all = Array::upload(client, &values);
+        let client = client.clone();
         let reference = move || drop(black_box(cam::region_reference(&first, one, [size; 2], THRESHOLD)));
+        if place == Place::Threads {
+            return Ok(work(move || cam::region(&client, &values, shape, [size; 2], THRESHOLD), reference));
+        }
+        let all = Array::upload(&client, &values);
         Ok(work(move || cam::on_device::region(&all, shape, [size; 2], THRESHOLD), reference))
-    })
+    }))
 }
 
-fn chain(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
+fn chain(asked: Asked, way: Way) -> Option<Case> {
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
     let shape = format!("f32 {batch} x {CHANNELS} x {side} x {side} to u8 {batch} x {size} x {size}");
-    case(asked, Place::Device, shape, batch * (CHANNELS * side * side * 4 + size * size), move |client| {
+    Some(case(asked, place, shape, batch * (CHANNELS * side * side * 4 + size * size), move |client| {
         let (shape, values, weights) = features(size, batch);
-        let (all, own) = (Array::upload(client, &values), Array::upload(client, &weights));
+        let client = client.clone();
+        if place == Place::Threads {
+            let (one, first, own) = features(size, 1);
+            let reference = move || drop(black_box(cam::reference(&first, one, &own, [size; 2], THRESHOLD)));
+            let run = move || cam::cam(&client, &values, shape, &weights, [size; 2], THRESHOLD);
+            return Ok(work(run, reference));
+        }
+        let (all, own) = (Array::upload(&client, &values), Array::upload(&client, &weights));
         let (one, first, _) = features(size, 1);
         let reference = move || drop(black_box(cam::reference(&first, one, &weights, [size; 2], THRESHOLD)));
         Ok(work(move || cam::on_device::cam(&all, shape, &own, [size; 2], THRESHOLD), reference))
-    })
+    }))
 }
 
 fn packed_region(asked: Asked) -> Case {
@@ -251,19 +301,25 @@ fn fused(asked: Asked) -> Case {
     })
 }
 
-fn counts(asked: Asked) -> Case {
+fn counts(asked: Asked, way: Way) -> Option<Case> {
     const BINS: usize = 151;
     const LOWEST_HU: i32 = -10;
-    let Asked { size, batch, .. } = asked;
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Host)?;
     let shape = format!("i16 and u8 {batch} x {size} x {size} to u32 {BINS}");
-    case(asked, Place::Device, shape, batch * size * size * 3 + BINS * 4, move |client| {
+    Some(case(asked, place, shape, batch * size * size * 3 + BINS * 4, move |client| {
         let (one, inside) = (head(size), vec![1_u8; size * size]);
+        if place == Place::Host {
+            let (client, all, region) = (client.clone(), repeated(&one, batch), repeated(&inside, batch));
+            let run = move || histogram::histogram(&client, Stored::Signed(&all), rescale(), &region, LOWEST_HU, BINS);
+            return Ok(Work { reference: None, ..work(run, || ()) });
+        }
         let stored = Array::upload(client, &repeated(&one, batch));
         let region = Array::upload(client, &repeated(&inside, batch));
         let reference =
             move || drop(black_box(histogram::reference(Stored::Signed(&one), rescale(), &inside, LOWEST_HU, BINS)));
         Ok(work(move || histogram::on_device(&stored, rescale(), &region, LOWEST_HU, BINS), reference))
-    })
+    }))
 }
 
 fn closed(asked: Asked) -> Case {
@@ -312,7 +368,10 @@ fn overlapping(asked: Asked) -> Case {
         let [mask, one] = [elements, size * size].map(speckles);
         let [truth, other] = [&mask, &one].map(|mask| mask.iter().rev().copied().collect::<Vec<u8>>());
         let run = move || Ok(overlap::overlap(&mask, &truth));
-        Ok(work(run, move || drop(black_box(overlap::reference(&one, &other)))))
+        let reference = move || {
+            black_box(overlap::reference(&one, &other));
+        };
+        Ok(work(run, reference))
     })
 }
 

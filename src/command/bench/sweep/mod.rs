@@ -8,6 +8,7 @@ mod yardstick;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use cpu_time::ProcessTime;
 use kernels::clock::Clock;
 use kernels::{Client, Device, KernelError};
 use rayon::ThreadPool;
@@ -74,6 +75,8 @@ struct Copied {
 struct Defined {
     /// Of one slice, times the batch.
     milliseconds: f64,
+    /// The same of all processors for this process.
+    cpu_milliseconds: f64,
     /// How many times as long as the kernel.
     ratio: f64,
 }
@@ -165,8 +168,8 @@ struct Bench {
     budget: Budget,
     memory: usize,
     trace: Option<Trace>,
-    /// Milliseconds of the definition over one slice, by kernel and size.
-    defined: BTreeMap<(&'static str, usize), f64>,
+    /// Milliseconds of the definition over one slice, by the clock and of processors, by kernel and size.
+    defined: BTreeMap<(&'static str, usize), [f64; 2]>,
 }
 
 impl Bench {
@@ -230,8 +233,9 @@ impl Bench {
         }
         let reference = match &mut work.reference {
             Some(reference) => {
-                let milliseconds = self.defined(kernel, size, reference)? * float(batch);
-                Some(Defined { milliseconds, ratio: ratio(milliseconds, ours.milliseconds.median) })
+                let [milliseconds, cpu_milliseconds] =
+                    self.defined(kernel, size, reference)?.map(|one| one * float(batch));
+                Some(Defined { milliseconds, cpu_milliseconds, ratio: ratio(milliseconds, ours.milliseconds.median) })
             }
             None => None,
         };
@@ -251,13 +255,13 @@ impl Bench {
     }
 
     /// Milliseconds of a definition over one slice, measured once for each kernel and size: the fastest of three.
-    fn defined(&mut self, kernel: &'static str, size: usize, run: &mut dyn FnMut()) -> anyhow::Result<f64> {
-        if let Some(milliseconds) = self.defined.get(&(kernel, size)) {
-            return Ok(*milliseconds);
+    fn defined(&mut self, kernel: &'static str, size: usize, run: &mut dyn FnMut()) -> anyhow::Result<[f64; 2]> {
+        if let Some(defined) = self.defined.get(&(kernel, size)) {
+            return Ok(*defined);
         }
-        let mut fastest = f64::MAX;
+        let mut fastest = [f64::MAX; 2];
         for _ in 0..3 {
-            let begun = std::time::Instant::now();
+            let (begun, before) = (std::time::Instant::now(), ProcessTime::try_now()?);
             let took = wall(|| {
                 run();
                 anyhow::Ok(())
@@ -265,7 +269,10 @@ impl Bench {
             if let Some(trace) = &mut self.trace {
                 trace.add(Track::Compared, "definition", kernel, (begun, took), json!({ "size": size, "batch": 1 }));
             }
-            fastest = fastest.min(took.as_secs_f64() * 1e3);
+            let worked = before.try_elapsed()?;
+            for (fastest, took) in fastest.iter_mut().zip([took, worked]) {
+                *fastest = fastest.min(took.as_secs_f64() * 1e3);
+            }
         }
         self.defined.insert((kernel, size), fastest);
         Ok(fastest)
