@@ -65,7 +65,7 @@ pub(super) struct Timed<'a> {
 }
 
 /// What something took, once.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Taken {
     /// By the clock.
     pub(super) milliseconds: Spread,
@@ -73,21 +73,35 @@ pub(super) struct Taken {
     pub(super) cpu_milliseconds: f64,
 }
 
-/// Times each in turn until the time is over.
+/// Times so many things as [`each_in_turn`].
 pub(super) fn in_turns<const N: usize>(
     effort: Effort,
     mut things: [Timed<'_>; N],
     trace: &mut Option<Trace>,
 ) -> anyhow::Result<[Taken; N]> {
-    let mut together = [1; N];
-    for (thing, together) in things.iter_mut().zip(&mut together) {
+    let mut taken = each_in_turn(effort, &mut things, trace)?.into_iter();
+    Ok([(); N].map(|()| taken.next().unwrap_or_default()))
+}
+
+/// Times each in turn until the time is over: what each took.
+pub(super) fn each_in_turn(
+    effort: Effort,
+    things: &mut [Timed<'_>],
+    trace: &mut Option<Trace>,
+) -> anyhow::Result<Vec<Taken>> {
+    struct Samples {
+        together: usize,
+        milliseconds: Vec<f64>,
+        worked: f64,
+    }
+    let mut samples = Vec::with_capacity(things.len());
+    for thing in &mut *things {
         // The first one compiles, and is not counted.
         let first = (thing.run)(1)?;
         let once = if first > effort.time { first } else { (thing.run)(1)? };
-        *together = repetitions(once, effort.together);
+        let together = repetitions(once, effort.together);
+        samples.push(Samples { together, milliseconds: Vec::new(), worked: 0.0 });
     }
-    let mut samples = [const { Vec::new() }; N];
-    let mut worked = [0.0; N];
     let start = Instant::now();
     for round in 0..effort.most {
         // What takes far longer than it may is not even measured as often as it should be.
@@ -95,23 +109,22 @@ pub(super) fn in_turns<const N: usize>(
         if round > 0 && start.elapsed() >= may {
             break;
         }
-        for (((thing, together), samples), worked) in things.iter_mut().zip(together).zip(&mut samples).zip(&mut worked)
-        {
+        for (thing, samples) in things.iter_mut().zip(&mut samples) {
             let (begun, before) = (Instant::now(), ProcessTime::try_now()?);
-            let took = (thing.run)(together)?;
-            *worked += before.try_elapsed()?.as_secs_f64() * 1e3 / float(together);
-            let one = took.as_secs_f64() / float(together);
+            let took = (thing.run)(samples.together)?;
+            samples.worked += before.try_elapsed()?.as_secs_f64() * 1e3 / float(samples.together);
+            let one = took.as_secs_f64() / float(samples.together);
             if let Some(trace) = trace {
                 trace.add(thing.track, "launch", thing.name, (begun, took), (thing.about)(one));
             }
-            samples.push(one * 1e3);
+            samples.milliseconds.push(one * 1e3);
         }
     }
-    let mut taken = samples.map(|samples| Taken { milliseconds: Spread::of(&samples), cpu_milliseconds: 0.0 });
-    for (taken, worked) in taken.iter_mut().zip(worked) {
-        taken.cpu_milliseconds = ratio(worked, float(taken.milliseconds.count));
-    }
-    Ok(taken)
+    let taken = |samples: Samples| Taken {
+        milliseconds: Spread::of(&samples.milliseconds),
+        cpu_milliseconds: ratio(samples.worked, float(samples.milliseconds.len())),
+    };
+    Ok(samples.into_iter().map(taken).collect())
 }
 
 /// How many of what takes so long make up a sample.

@@ -5,12 +5,13 @@ mod table;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use kernels::clock::{self, Launches};
 use kernels::units::Rescale;
-use kernels::{Client, Device};
+use kernels::window::{Filter, Frame};
+use kernels::{Client, Device, cam, window};
 use operators::encode::encode;
 use operators::model::{Engine, Model, windows::windows};
 use operators::record::{Plane, StoredValues};
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use super::figures::{float, ratio};
 use super::input::{INTERCEPT_HU, head, numbers, repeated};
-use super::stopwatch::{Budget, Effort, Taken, Timed, in_turns, wall};
+use super::stopwatch::{Budget, Effort, Taken, Timed, each_in_turn, wall};
 use super::trace::{Trace, Track};
 use super::{Setting, write};
 use crate::arguments::BenchModels;
@@ -62,11 +63,23 @@ struct Row {
     #[serde(flatten)]
     taken: Taken,
     slices_per_second: f64,
-    /// Of one more run, its launches timed apart.
+    /// Of one more run.
     launches: Counted,
     /// The same by burn, in turns; none where burn runs the network anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     burn: Option<Burn>,
+    /// The kernels of the whole stage, in turns; none for a network alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernels: Option<Kernels>,
+}
+
+/// The kernels of a stage by themselves, with the ways to the device and back.
+#[derive(Debug, Serialize)]
+struct Kernels {
+    #[serde(flatten)]
+    taken: Taken,
+    share_of_time: f64,
+    share_of_cpu_time: f64,
 }
 
 /// The network by burn.
@@ -85,8 +98,6 @@ struct Counted {
     all: Option<usize>,
     /// Those of our kernels.
     own: usize,
-    /// The part of the time that the device spent in our kernels.
-    own_share_of_time: f64,
 }
 
 /// What is measured of a model.
@@ -255,75 +266,86 @@ impl Bench {
         if held > self.memory {
             return Ok(Err(format!("it would hold {} MiB: say more --memory", held.div_ceil(1 << 20))));
         }
-        let mut ours = job(model, &self.client, network, batch);
-        let mut burn = burn.filter(|_| network != Network::Head).map(|burn| job(burn, &self.client, network, batch));
-        let burn = match &mut burn {
-            Some(burn) => {
-                let burn: Job<'_> = &mut **burn;
-                Some(burn)
-            }
-            None => None,
-        };
-        self.measure(name, (network, batch, card.input_size), (&mut *ours, burn), effort).map(Ok)
+        let mut jobs = vec![job(model, &self.client, network, batch)];
+        let burn = burn.filter(|_| network != Network::Head);
+        jobs.extend(burn.map(|burn| job(burn, &self.client, network, batch)));
+        let whole = network == Network::Encode;
+        jobs.extend(whole.then(|| kernels_of(model, &self.client, batch)));
+        self.measure(name, (network, batch, card.input_size), (jobs, burn.is_some(), whole), effort).map(Ok)
     }
 
+    /// Measures a network, then burn's and the kernels of the stage, if they are there.
     fn measure(
         &mut self,
         name: &str,
         (network, batch, size): (Network, usize, usize),
-        (ours, burn): (Job<'_>, Option<Job<'_>>),
+        (mut jobs, has_burn, has_kernels): (Vec<Job<'_>>, bool, bool),
         effort: Effort,
     ) -> anyhow::Result<Row> {
         let label = format!("{name}/{}", network.name());
         let about =
             |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
+        let mut names = vec![(Track::Measured, label.as_str())];
+        names.extend(has_burn.then_some((Track::Compared, "burn")));
+        names.extend(has_kernels.then_some((Track::Compared, "kernels")));
         let begun = Instant::now();
-        let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| ours()));
-        let measured = Timed { track: Track::Measured, name: &label, run: &mut run, about: &about };
-        let (taken, burn) = match burn {
-            Some(burn) => {
-                let mut run = |times: usize| wall(|| (0..times).try_for_each(|_| burn()));
-                let compared = Timed { track: Track::Compared, name: "burn", run: &mut run, about: &about };
-                let [ours, burn] = in_turns(effort, [measured, compared], &mut self.trace)?;
-                (ours, Some(burn))
-            }
-            None => {
-                let [ours] = in_turns(effort, [measured], &mut self.trace)?;
-                (ours, None)
-            }
-        };
+        let mut runs: Vec<_> =
+            jobs.iter_mut().map(|job| move |times: usize| wall(|| (0..times).try_for_each(|_| job()))).collect();
+        let mut things: Vec<Timed<'_>> = runs
+            .iter_mut()
+            .zip(&names)
+            .map(|(run, (track, name))| Timed { track: *track, name, run, about: &about })
+            .collect();
+        let mut taken = each_in_turn(effort, &mut things, &mut self.trace)?.into_iter();
         if let Some(trace) = &mut self.trace {
             let name = format!("{label}, {batch} slices");
             trace.add(Track::Measured, "case", &name, (begun, begun.elapsed()), json!({ "batch": batch }));
         }
-        let start = Instant::now();
-        let (ran, launches) = clock::timed_apart(ours);
-        let elapsed = start.elapsed();
+        let ours = taken.next().unwrap_or_default();
+        let burn = if has_burn { taken.next() } else { None };
+        let kernels = taken.next().filter(|_| has_kernels);
+        let Some(run) = jobs.first_mut() else { bail!("nothing to run") };
+        let (ran, launches) = clock::counted(run);
         ran?;
+        let median = ours.milliseconds.median;
         Ok(Row {
             model: name.to_owned(),
             network,
             batch,
             size,
-            taken,
-            slices_per_second: ratio(float(batch), taken.milliseconds.median / 1e3),
-            launches: Counted::of(launches, elapsed, self.client.properties().hardware.num_cpu_cores.is_none()),
-            burn: burn
-                .map(|burn| Burn { taken: burn, ratio: ratio(burn.milliseconds.median, taken.milliseconds.median) }),
+            taken: ours,
+            slices_per_second: ratio(float(batch), median / 1e3),
+            launches: Counted::of(launches, self.client.properties().hardware.num_cpu_cores.is_none()),
+            burn: burn.map(|burn| Burn { taken: burn, ratio: ratio(burn.milliseconds.median, median) }),
+            kernels: kernels.map(|kernels| Kernels {
+                taken: kernels,
+                share_of_time: ratio(kernels.milliseconds.median, median),
+                share_of_cpu_time: ratio(kernels.cpu_milliseconds, ours.cpu_milliseconds),
+            }),
         })
     }
 }
 
+/// The kernels of the stage that encodes slices, without its network.
+fn kernels_of<'a>(model: &'a Model, client: &Client, batch: usize) -> Job<'a> {
+    let (planes, client, card) = (planes(batch), client.clone(), model.card());
+    let [rows, columns] = model.map_size();
+    let shape = [batch, model.cam_weights().len(), rows, columns];
+    let features = numbers(shape.iter().product());
+    Box::new(move || {
+        let frames: Vec<Frame<'_>> =
+            planes.iter().map(|plane| Frame { stored: plane.stored(), rescale: plane.rescale }).collect();
+        let size = [card.input_size; 2];
+        done(window::batch::<f32>(&client, &frames, [MATRIX; 2], &card.windows, size, Filter::Area))?;
+        done(cam::activation(&client, &features, shape, model.cam_weights()))
+    })
+}
+
 /// What runs once and is timed.
-type Job<'a> = &'a mut dyn FnMut() -> anyhow::Result<()>;
+type Job<'a> = Box<dyn FnMut() -> anyhow::Result<()> + 'a>;
 
 /// A network of a model over so many slices.
-fn job<'a>(
-    model: &'a Model,
-    client: &Client,
-    network: Network,
-    batch: usize,
-) -> Box<dyn FnMut() -> anyhow::Result<()> + 'a> {
+fn job<'a>(model: &'a Model, client: &Client, network: Network, batch: usize) -> Job<'a> {
     let card = model.card();
     let pixels = card.input_size * card.input_size;
     match network {
@@ -354,13 +376,9 @@ fn job<'a>(
 }
 
 impl Counted {
-    /// The launches of a run that took so long. Networks on a processor run without a client: all are not known.
-    fn of(launches: Launches, took: Duration, has_all: bool) -> Self {
-        Self {
-            all: has_all.then_some(launches.count),
-            own: launches.own,
-            own_share_of_time: ratio(launches.own_time.as_secs_f64(), took.as_secs_f64()),
-        }
+    /// The launches of a run. Networks on a processor run without a client: all are not known.
+    fn of(launches: Launches, has_all: bool) -> Self {
+        Self { all: has_all.then_some(launches.count), own: launches.own }
     }
 }
 

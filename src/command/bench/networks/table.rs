@@ -29,7 +29,7 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
     ));
     lines.extend(figures.networks.iter().map(line));
     if figures.networks.iter().any(|row| row.launches.all.is_none()) {
-        lines.push("launches: those of our kernels; networks on a processor launch none".to_owned());
+        lines.push("launches: those on the runtime; what a processor does by itself is none".to_owned());
     }
     if !figures.skipped.is_empty() {
         lines.push(String::new());
@@ -42,7 +42,7 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
 
 fn line(row: &Row) -> String {
     format!(
-        "{:<12} {:<10} {:>5} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {:>8} {:>10.1} % {:>7}",
+        "{:<12} {:<10} {:>5} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {:>8} {:>12} {:>7}",
         row.model,
         row.network.name(),
         row.batch,
@@ -52,7 +52,7 @@ fn line(row: &Row) -> String {
         row.taken.cpu_milliseconds,
         row.slices_per_second,
         row.launches.all.unwrap_or(row.launches.own),
-        row.launches.own_share_of_time * 100.0,
+        row.kernels.as_ref().map_or_else(|| "-".to_owned(), |own| format!("{:.1} %", own.share_of_time * 100.0)),
         row.burn.as_ref().map_or_else(|| "-".to_owned(), |burn| format!("{:.2} x", burn.ratio)),
     )
 }
