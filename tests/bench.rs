@@ -60,7 +60,7 @@ fn launches_of(trace: &Path) -> usize {
 fn figures_of_kernels_agree_with_each_other() {
     let (figures, folder) = run(&["bench", "kernels", "--sizes", "64", "--seconds", "60"]);
     assert_eq!(read(&folder.path().join("kernels.json")), figures);
-    assert_eq!(list(&figures["skipped"]), [json!(0); 0]);
+    assert!(list(&figures["skipped"]).is_empty(), "{}", figures["skipped"]);
     let rows = list(&figures["kernels"]);
     let mut seen: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for row in rows {
@@ -178,7 +178,7 @@ fn a_peer_agrees_with_its_definition_and_meets_our_rows() {
     };
     assert_exit(&output, 0);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(list(&report["skipped"]), [json!(0); 0]);
+    assert!(list(&report["skipped"]).is_empty(), "{}", report["skipped"]);
     let (ours, _folder) = run(&["bench", "kernels", "--sizes", "64", "--seconds", "60"]);
     let case = |row: &Value| (row["kernel"].to_string(), row["size"].as_u64(), row["batch"].as_u64());
     let ours: BTreeMap<_, u64> =
