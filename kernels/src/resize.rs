@@ -57,13 +57,21 @@ pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
         return Vec::new();
     }
     let mut result = Vec::with_capacity(to[0] * to[1]);
-    rows(values, from, to, |_, row| result.extend_from_slice(row));
+    rows(values, from, to, 0..to[0], |_, [above, below], fraction| {
+        result.extend(above.iter().zip(below).map(|(above, below)| lerp(*above, *below, fraction)));
+    });
     result
 }
 
-/// Hands each row of a plane that [`bilinear`] gives to `each`, with its index. Columns are resampled first, once for each
-/// row of the input that is needed, then rows between them.
-pub(crate) fn rows(values: &[f32], from: [usize; 2], to: [usize; 2], mut each: impl FnMut(usize, &[f32])) {
+/// Hands the rows of a plane that [`bilinear`] gives to `each`, those of `which`: the index, the rows of the input above and
+/// below, resampled to the columns, and how far the row lies between them.
+pub(crate) fn rows(
+    values: &[f32],
+    from: [usize; 2],
+    to: [usize; 2],
+    which: impl Iterator<Item = usize>,
+    mut each: impl FnMut(usize, [&[f32]; 2], f32),
+) {
     let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
     let widen = |row: usize, wide: &mut Vec<f32>| {
         let row = &values[row * from[1]..][..from[1]];
@@ -72,18 +80,14 @@ pub(crate) fn rows(values: &[f32], from: [usize; 2], to: [usize; 2], mut each: i
         wide.extend(columns.iter().map(between));
     };
     let (mut above, mut below, mut held) = (Vec::new(), Vec::new(), None);
-    let mut wide = vec![0.0; to[1]];
-    for row in 0..to[0] {
+    for row in which {
         let (low, fraction) = position(row, from[0], to[0]);
         if held != Some(low) {
             widen(low, &mut above);
             widen((low + 1).min(from[0] - 1), &mut below);
             held = Some(low);
         }
-        for ((value, above), below) in wide.iter_mut().zip(&above).zip(&below) {
-            *value = lerp(*above, *below, fraction);
-        }
-        each(row, &wide);
+        each(row, [&above, &below], fraction);
     }
 }
 

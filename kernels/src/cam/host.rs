@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::LEAST_RANGE;
 use crate::launch::finite;
-use crate::resize::{bilinear, rows};
+use crate::resize::{Linear, lerp, rows};
 
 /// Maps of features and weights of a shape.
 pub(super) fn activation(features: &[f32], shape: [usize; 4], weights: &[f32]) -> Vec<f32> {
@@ -31,21 +31,41 @@ pub(super) fn activation(features: &[f32], shape: [usize; 4], weights: &[f32]) -
 
 /// Normalized maps, of a shape and to a size without zeros.
 pub(super) fn normalized(maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Vec<f32> {
-    upsampled(maps, shape, size, |row, range, shares: &mut [f32]| wide_shares(row, range, shares))
+    upsampled(maps, shape, size, |between, range, cells: &mut [f32]| wide_shares(between, range, cells))
 }
 
 /// The regions of normalized maps, of a shape and to a size without zeros.
 pub(super) fn region(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
-    upsampled(maps, shape, size, |row, range, cells: &mut [u8]| wide_region(row, range, threshold, cells))
+    upsampled(maps, shape, size, |between, range, cells: &mut [u8]| wide_region(between, range, threshold, cells))
 }
 
 /// What of upsampled maps is above a threshold, of a shape and to a size without zeros.
-pub(super) fn above(maps: &[f32], [_, rows, columns]: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
-    let above = |map: &[f32]| {
+pub(super) fn above(
+    maps: &[f32],
+    [slices, map_rows, map_columns]: [usize; 3],
+    size: [usize; 2],
+    threshold: f32,
+) -> Vec<u8> {
+    let mut result = vec![0; slices * size[0] * size[1]];
+    let slices = maps.par_chunks(map_rows * map_columns).zip(result.par_chunks_mut(size[0] * size[1]));
+    slices.for_each(|(map, cells)| {
         let map: Vec<f32> = map.iter().map(|value| finite(*value)).collect();
-        bilinear(&map, [rows, columns], size).into_iter().map(|value| u8::from(value > threshold)).collect::<Vec<_>>()
-    };
-    maps.par_chunks(rows * columns).flat_map_iter(above).collect()
+        rows(&map, [map_rows, map_columns], size, 0..size[0], |index, [above, below], fraction| {
+            let row = &mut cells[index * size[1]..][..size[1]];
+            for (cell, (above, below)) in row.iter_mut().zip(above.iter().zip(below)) {
+                *cell = u8::from(lerp(*above, *below, fraction) > threshold);
+            }
+        });
+    });
+    result
+}
+
+/// A row of an upsampled map: the widened rows above and below, and how far it lies between them.
+#[derive(Clone, Copy)]
+struct Between<'a> {
+    above: &'a [f32],
+    below: &'a [f32],
+    fraction: f32,
 }
 
 /// The lowest value of an upsampled map, and what to divide what is above it by.
@@ -60,22 +80,30 @@ fn upsampled<T: Clone + Default + Send>(
     maps: &[f32],
     [slices, map_rows, map_columns]: [usize; 3],
     size: [usize; 2],
-    write: impl Fn(&[f32], Range, &mut [T]) + Sync,
+    write: impl Fn(Between<'_>, Range, &mut [T]) + Sync,
 ) -> Vec<T> {
     let mut result = vec![T::default(); slices * size[0] * size[1]];
+    let ends = Linear::new(map_rows, size[0]).ends();
     let slice = |(map, cells): (&[f32], &mut [T])| {
+        let mut wide = vec![0.0; size[1]];
         let from = [map_rows, map_columns];
         let map: Vec<f32> = map.iter().map(|value| finite(*value)).collect();
         let (mut lowest, mut highest) = (f32::MAX, f32::MIN);
-        rows(&map, from, size, |_, row| {
-            let [low, high] = extremes(row);
+        // Between two rows of the map a column is straight: the extremes are among the first and last rows there.
+        rows(&map, from, size, ends.iter().map(|row| *row as usize), |_, [above, below], fraction| {
+            for (value, (above, below)) in wide.iter_mut().zip(above.iter().zip(below)) {
+                *value = lerp(*above, *below, fraction);
+            }
+            let [low, high] = extremes(&wide);
             (lowest, highest) = (lowest.min(low), highest.max(high));
         });
         let extent = highest - lowest;
         // Of a constant map nothing is above the lowest value.
         let range =
             if extent < LEAST_RANGE { Range { lowest: f32::MAX, extent: 1.0 } } else { Range { lowest, extent } };
-        rows(&map, from, size, |index, row| write(row, range, &mut cells[index * size[1]..][..size[1]]));
+        rows(&map, from, size, 0..size[0], |index, [above, below], fraction| {
+            write(Between { above, below, fraction }, range, &mut cells[index * size[1]..][..size[1]]);
+        });
     };
     let maps = maps.par_chunks(map_rows * map_columns).zip(result.par_chunks_mut(size[0] * size[1]));
     maps.for_each(slice);
@@ -105,43 +133,43 @@ fn share(value: f32, range: Range) -> f32 {
 }
 
 #[inline(always)]
-fn shares(row: &[f32], range: Range, shares: &mut [f32]) {
-    for (out, value) in shares.iter_mut().zip(row) {
-        *out = share(*value, range);
+fn shares(between: Between<'_>, range: Range, shares: &mut [f32]) {
+    for (out, (above, below)) in shares.iter_mut().zip(between.above.iter().zip(between.below)) {
+        *out = share(lerp(*above, *below, between.fraction), range);
     }
 }
 
 #[inline(always)]
-fn inside(row: &[f32], range: Range, threshold: f32, cells: &mut [u8]) {
-    for (out, value) in cells.iter_mut().zip(row) {
-        *out = u8::from(share(*value, range) > threshold);
+fn inside(between: Between<'_>, range: Range, threshold: f32, cells: &mut [u8]) {
+    for (out, (above, below)) in cells.iter_mut().zip(between.above.iter().zip(between.below)) {
+        *out = u8::from(share(lerp(*above, *below, between.fraction), range) > threshold);
     }
 }
 
 /// [`shares`] in the widest vectors that this processor has.
-fn wide_shares(row: &[f32], range: Range, out: &mut [f32]) {
+fn wide_shares(between: Between<'_>, range: Range, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
-        fn with_avx2(row: &[f32], range: Range, out: &mut [f32]) {
-            shares(row, range, out);
+        fn with_avx2(between: Between<'_>, range: Range, out: &mut [f32]) {
+            shares(between, range, out);
         }
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { with_avx2(row, range, out) };
+        return unsafe { with_avx2(between, range, out) };
     }
-    shares(row, range, out);
+    shares(between, range, out);
 }
 
 /// [`inside`] in the widest vectors that this processor has.
-fn wide_region(row: &[f32], range: Range, threshold: f32, cells: &mut [u8]) {
+fn wide_region(between: Between<'_>, range: Range, threshold: f32, cells: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
-        fn with_avx2(row: &[f32], range: Range, threshold: f32, cells: &mut [u8]) {
-            inside(row, range, threshold, cells);
+        fn with_avx2(between: Between<'_>, range: Range, threshold: f32, cells: &mut [u8]) {
+            inside(between, range, threshold, cells);
         }
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { with_avx2(row, range, threshold, cells) };
+        return unsafe { with_avx2(between, range, threshold, cells) };
     }
-    inside(row, range, threshold, cells);
+    inside(between, range, threshold, cells);
 }

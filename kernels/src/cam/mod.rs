@@ -256,10 +256,12 @@ mod tests {
         seed.iter().copied().cycle().take(len).collect()
     }
 
+    const TOLERANCE: f32 = 1e-4;
+
     /// Cells that differ where the share is not within rounding of the threshold.
-    fn misplaced(actual: &[u8], shares: &[f32], threshold: f32) -> usize {
+    fn misplaced(actual: &[u8], shares: &[f32], threshold: f32, tolerance: f32) -> usize {
         let wrong =
-            |(cell, share): (&u8, &f32)| (share - threshold).abs() > 1e-4 && *cell != u8::from(*share > threshold);
+            |(cell, share): (&u8, &f32)| (share - threshold).abs() > tolerance && *cell != u8::from(*share > threshold);
         actual.iter().zip(shares).filter(|pair| wrong(*pair)).count()
     }
 
@@ -300,24 +302,31 @@ mod tests {
             let maps = filled(&bounded, planes.iter().product());
             let device = Array::upload(&client, &maps);
             let expected = normalized_reference(&maps, planes, to);
+            // Roundings of interpolated values over the range, which may be small where rows of large values are skipped.
+            let range = |values: &[f32]| {
+                let [low, high] = [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
+                high - low
+            };
+            let largest = maps.iter().filter(|value| value.is_finite()).fold(0.0, |most, value| value.abs().max(most));
+            let least = above_values(&maps, planes, to).chunks(to[0] * to[1]).map(range).filter(|range| *range > 0.0).fold(f32::MAX, f32::min);
+            let tolerance = TOLERANCE + 8.0 * f32::EPSILON * largest / least;
             let by_kernel = on_device::normalized(&device, planes, to).expect("shares").download().expect("shares");
             for shares in [normalized(&client, &maps, planes, to).expect("shares"), by_kernel] {
-                // One rounding of an interpolated value over the range; ranges here are 0 or far above rounding.
-                assert_close([slices, to[0], to[1]], &shares, &expected, 1e-4);
+                assert_close([slices, to[0], to[1]], &shares, &expected, tolerance);
                 prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
             }
             let by_kernel = on_device::region(&device, planes, to, threshold).expect("a region").download().expect("a region");
             let packed = on_device::packed_region(&device, planes, to, threshold).expect("bits");
             prop_assert_eq!(&packed.unpacked().expect("a region"), &by_kernel);
             for cells in [region(&client, &maps, planes, to, threshold).expect("a region"), by_kernel] {
-                prop_assert_eq!(misplaced(&cells, &expected, threshold), 0);
+                prop_assert_eq!(misplaced(&cells, &expected, threshold, tolerance), 0);
             }
 
             let lifted: Vec<f32> = maps.iter().map(|value| value / 1e4 - threshold).collect();
             let values = above_values(&lifted, planes, to);
             let by_kernel = on_device::packed_above(&Array::upload(&client, &lifted), planes, to, 0.0).expect("bits");
             for cells in [above(&client, &lifted, planes, to, 0.0).expect("cells"), by_kernel.unpacked().expect("cells")] {
-                prop_assert_eq!(misplaced(&cells, &values, 0.0), 0);
+                prop_assert_eq!(misplaced(&cells, &values, 0.0, TOLERANCE), 0);
                 prop_assert_eq!(cells.len(), above_reference(&lifted, planes, to, 0.0).len());
             }
         }
@@ -332,7 +341,7 @@ mod tests {
             let maps = activation(&client, &features, shape, &weights).expect("maps");
             prop_assert_eq!(&whole, &region(&client, &maps, [2, 8, 8], to, threshold).expect("a region"));
             let expected = normalized_reference(&activation_reference(&features, shape, &weights), [2, 8, 8], to);
-            prop_assert_eq!(misplaced(&whole, &expected, threshold), 0);
+            prop_assert_eq!(misplaced(&whole, &expected, threshold, TOLERANCE), 0);
 
             let (features, weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
             let whole = on_device::cam(&features, shape, &weights, to, threshold).expect("a region").download();

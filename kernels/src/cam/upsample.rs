@@ -1,4 +1,5 @@
 //! Maps at another size, and their ranges: columns first, then rows, whole vectors at a time.
+#![allow(clippy::needless_range_loop, reason = "cube functions loop over positions")]
 
 use cubecl::prelude::*;
 

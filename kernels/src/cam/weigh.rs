@@ -180,10 +180,8 @@ fn shared_kernel<F: Float, N: Size>(
         }
         sync_cube();
     }
-    if sharer == 0 {
-        if position < out.len() {
-            out[position] = rectified::<N>(sums[unit]);
-        }
+    if sharer == 0 && position < out.len() {
+        out[position] = rectified::<N>(sums[unit]);
     }
 }
 
@@ -198,7 +196,7 @@ mod tests {
     use crate::compare::{assert_close, client};
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
+        #![proptest_config(ProptestConfig::with_cases(4))]
 
         #[test]
         fn both_kernels_equal_the_reference(
