@@ -32,7 +32,7 @@ pub(super) struct Entry {
 ///
 /// All are measured as the program does them: on a processor mostly by the host's own loops, and there again by the
 /// runtime's kernels (`/runtime`).
-pub(super) const ENTRIES: [Entry; 23] = [
+pub(super) const ENTRIES: [Entry; 24] = [
     Entry { name: "window/to-256", case: |asked| Some(windowed::<f32>(asked, 256)) },
     Entry { name: "window/to-256/f16", case: |asked| Some(windowed::<f16>(asked, 256)) },
     Entry { name: "window/to-256/runtime", case: |asked| runtime_windowed(asked, 256) },
@@ -48,7 +48,8 @@ pub(super) const ENTRIES: [Entry; 23] = [
     Entry { name: "cam/chain/runtime", case: |asked| chain(asked, Way::Runtime) },
     Entry { name: "cam/packed-region", case: |asked| Some(packed_region(asked)) },
     Entry { name: "backend", case: |asked| Some(back_end(asked)) },
-    Entry { name: "fuse", case: |asked| Some(fused(asked)) },
+    Entry { name: "fuse", case: |asked| fused(asked, Way::Used) },
+    Entry { name: "fuse/runtime", case: |asked| fused(asked, Way::Runtime) },
     Entry { name: "histogram", case: |asked| counts(asked, Way::Used) },
     Entry { name: "histogram/runtime", case: |asked| counts(asked, Way::Runtime) },
     Entry { name: "morphology/close", case: |asked| Some(closed(asked)) },
@@ -287,18 +288,23 @@ fn back_end(asked: Asked) -> Case {
     })
 }
 
-fn fused(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
+fn fused(asked: Asked, way: Way) -> Option<Case> {
+    let Asked { size, batch, device, .. } = asked;
+    let place = way.place(device, Place::Threads)?;
     let shape = format!("f32 {batch} x {size} x {size} to the same, two neighbors on each side");
-    case(asked, Place::Device, shape, fuse::floor_bytes([batch, size, size], batch), move |client| {
-        let all = Array::upload(client, &numbers(batch * size * size));
+    Some(case(asked, place, shape, fuse::floor_bytes([batch, size, size], batch), move |client| {
+        let (client, values) = (client.clone(), numbers(batch * size * size));
         let targets = neighbors(batch);
         // The definition of one slice in the middle of a series, which reads its neighbors for itself alone.
         let five = numbers(5 * size * size);
         let middle: Vec<_> = neighbors(5).into_iter().skip(2).take(1).collect();
         let reference = move || drop(black_box(fuse::reference(&five, [5, size, size], &middle)));
+        if place == Place::Threads {
+            return Ok(work(move || fuse::fuse(&client, &values, [batch, size, size], &targets), reference));
+        }
+        let all = Array::upload(&client, &values);
         Ok(work(move || fuse::on_device(&all, [batch, size, size], &targets), reference))
-    })
+    }))
 }
 
 fn counts(asked: Asked, way: Way) -> Option<Case> {
