@@ -365,7 +365,7 @@ pub struct BenchModels {
 /// What bounds a measurement, and where it goes.
 #[derive(Args, Debug)]
 pub struct BenchLimits {
-    /// End after about so many seconds [default: 150, or 15 with --quick]
+    /// End after about so many seconds [default: 110, or 15 with --quick]
     #[arg(long, value_name = "S")]
     pub seconds: Option<u32>,
     /// Leave out what would hold more bytes at once, as 4G or 500M

@@ -37,7 +37,9 @@ def eager(torch, kernel, to):
     def window(stored, lower, width):
         out = ((stored.float()[:, None] + INTERCEPT_HU - lower) / width).clamp(0, 1)
         size = stored.shape[-1]
-        return out if to == size else functional.interpolate(out, (to, to), mode="area" if size > to else "nearest")
+        if to != size:
+            out = functional.interpolate(out, (to, to), mode="area" if size > to else "nearest")
+        return out.half() if kernel.endswith("f16") else out
 
     def activation(features, weights):
         return torch.einsum("bcyx,c->byx", features, weights).clamp(min=0)
@@ -50,6 +52,9 @@ def eager(torch, kernel, to):
     def region(maps):
         return (normalized(maps) > THRESHOLD).to(torch.uint8)
 
+    def chain(features, weights):
+        return region(activation(features, weights))
+
     def fuse(maps, weights):
         padded = functional.pad(maps, (0, 0, 0, 0, 2, 2))
         out = maps * weights[:, 2, None, None]
@@ -57,8 +62,9 @@ def eager(torch, kernel, to):
             out = out + padded[step:step + len(maps)] * weights[:, step, None, None]
         return out
 
-    return {"window/to-256": window, "window/same-size": window, "cam/activation": activation,
-            "cam/normalized": normalized, "cam/region": region, "fuse": fuse}[kernel]
+    return {"window/to-256": window, "window/to-256/f16": window, "window/same-size": window,
+            "cam/activation": activation, "cam/normalized": normalized, "cam/region": region, "cam/chain": chain,
+            "fuse": fuse}[kernel]
 
 
 def tensors(np, torch, problem, device):
@@ -181,7 +187,7 @@ def by_hand(torch, problem, given, device):
     make = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=device)
     tiles = lambda cells: (batch, -(-cells // block))
     if problem.kernel.startswith("window"):
-        out = make(batch, 3, to, to)
+        out = make(batch, 3, to, to, dtype=torch.float16 if problem.kernel.endswith("f16") else torch.float32)
         if to == size:
             return lambda: (window_same[tiles(size * size)](*given, out, size * size, INTERCEPT_HU, BLOCK=block), out)[1]
         if size % to and to % size:
@@ -189,20 +195,24 @@ def by_hand(torch, problem, given, device):
         factor, times = max(size // to, 1), max(to // size, 1)
         return lambda: (window_resized[tiles(to * to)](*given, out, size, to, INTERCEPT_HU, FACTOR=factor, TIMES=times,
                                                        BLOCK=block), out)[1]
+    small, weighed = 64, make(batch, side, side)
+    weighers = batch, -(-side * side // small)
+    run_weigh = lambda: weigh[weighers](*given, weighed, side * side, CHANNELS=CHANNELS, BLOCK=small)
     if problem.kernel == "cam/activation":
-        out, small = make(batch, side, side), 64
-        grid = batch, -(-side * side // small)
-        return lambda: (weigh[grid](*given, out, side * side, CHANNELS=CHANNELS, BLOCK=small), out)[1]
+        return lambda: (run_weigh(), weighed)[1]
     if problem.kernel.startswith("cam"):
-        cut = problem.kernel == "cam/region"
+        chain, cut = problem.kernel == "cam/chain", problem.kernel != "cam/normalized"
+        maps = weighed if chain else given[0]
         grid = tiles(size * size)
         lows, highs = make(*grid), make(*grid)
         out = make(batch, size, size, dtype=torch.uint8 if cut else torch.float32)
         padded = 1 << (grid[1] - 1).bit_length()
 
         def cam():
-            ranges[grid](*given, lows, highs, side, size, BLOCK=block)
-            shares[grid](*given, lows, highs, out, side, size, THRESHOLD, CUT=cut, TILES=padded, BLOCK=block)
+            if chain:
+                run_weigh()
+            ranges[grid](maps, lows, highs, side, size, BLOCK=block)
+            shares[grid](maps, lows, highs, out, side, size, THRESHOLD, CUT=cut, TILES=padded, BLOCK=block)
             return out
         return cam
     out = make(batch, size, size)
@@ -239,15 +249,15 @@ def timer(torch, device):
                 run()
             end.record()
             end.synchronize()
-            one = begin.elapsed_time(end) / 1e3 / together
+            one, times = begin.elapsed_time(end) / 1e3 / together, together
             together = int(min(max(least // max(one, 1e-9), 1), most))
-            return one
+            return one, times
         return job
     return events
 
 
 def main():
-    parser = arguments(__doc__, 240, [256, 512, 1024], [1, 8, 64, 256])
+    parser = arguments(__doc__, 150, [256, 512, 1024], [1, 8, 64, 256])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to see that all is right")
     options = parser.parse_args()
     missing = {}
@@ -302,7 +312,7 @@ def main():
         except Exception as error:  # A compiler or a device that fails is told, and the others go on.
             leave_out(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}")
             continue
-        print(f"{kernel}, {batch} of {size} x {size}, {peer}: {ours['median']:.4f} ms", file=sys.stderr)
+        print(f"{kernel}, {batch} of {size} x {size}, {peer}: {ours['milliseconds']['median']:.4f} ms", file=sys.stderr)
         rows.append(row(problem, peer, None, ours, copied, checked[kernel, size, peer]))
     report("gpu.py", name, versions, missing, rows, skipped)
 

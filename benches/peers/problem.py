@@ -21,8 +21,8 @@ BINS, LOWEST_HU = 151, -10
 DISK = 5
 SPACING_MM = 0.45
 NAMES = [
-    "window/to-256", "window/same-size", "cam/activation", "cam/normalized", "cam/region", "fuse", "histogram",
-    "morphology/close", "distance", "components", "overlap", "pack",
+    "window/to-256", "window/to-256/f16", "window/same-size", "cam/activation", "cam/normalized", "cam/region",
+    "cam/chain", "fuse", "histogram", "morphology/close", "distance", "components", "overlap", "pack",
 ]
 
 
@@ -80,16 +80,18 @@ class Problem:
 
     def __init__(self, np, kernel, size, batch):
         self.np, self.kernel, self.size, self.batch = np, kernel, size, batch
-        self.to = 256 if kernel == "window/to-256" else size
+        self.to = 256 if kernel.startswith("window/to-256") else size
         self.side = size // REDUCTION
         pixels, cells = batch * size * size, batch * self.side * self.side
         self.pixels, self.cells = pixels, cells
         self.bytes = {
             "window/to-256": pixels * 2 + batch * 3 * 256 * 256 * 4,
+            "window/to-256/f16": pixels * 2 + batch * 3 * 256 * 256 * 2,
             "window/same-size": pixels * (2 + 3 * 4),
             "cam/activation": cells * (CHANNELS + 1) * 4,
             "cam/normalized": (cells + pixels) * 4,
             "cam/region": cells * 4 + pixels,
+            "cam/chain": cells * CHANNELS * 4 + pixels,
             "fuse": pixels * 8,
             "histogram": pixels * 3 + BINS * 4,
             "morphology/close": pixels * 2,
@@ -105,7 +107,7 @@ class Problem:
         kind = self.kernel.split("/")[0]
         if kind == "window":
             return {"stored": np.repeat(head(np, size)[None], batch, 0)}
-        if self.kernel == "cam/activation":
+        if self.kernel in ("cam/activation", "cam/chain"):
             features = numbers(np, batch * CHANNELS * side * side).reshape(batch, CHANNELS, side, side)
             return {"features": features, "weights": numbers(np, CHANNELS)}
         if kind == "cam":
@@ -132,11 +134,14 @@ class Problem:
             hu = inputs["stored"].astype(np.float32) + np.float32(INTERCEPT_HU)
             planes = [np.clip((hu - (center - width / 2)) / width, 0, 1) for center, width in WINDOWS]
             return np.stack([area @ plane @ area.T for plane in planes], 1)
-        if self.kernel == "cam/activation":
-            return np.maximum(np.einsum("bcyx,c->byx", inputs["features"], inputs["weights"]), 0)
         if kind == "cam":
+            maps = inputs["maps"] if "maps" in inputs else None
+            if maps is None:
+                maps = np.maximum(np.einsum("bcyx,c->byx", inputs["features"], inputs["weights"]), 0)
+            if self.kernel == "cam/activation":
+                return maps
             up = bilinear_weights(np, side, size)
-            maps = up @ inputs["maps"] @ up.T
+            maps = up @ maps @ up.T
             low, high = (edge(maps, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
             shares = (maps - low) / (high - low)
             return shares if self.kernel == "cam/normalized" else (shares > THRESHOLD).astype(np.uint8)
@@ -164,7 +169,7 @@ class Problem:
         expected = self.definition(inputs)
         if expected is None:
             expected = {"morphology/close": slow_close, "distance": slow_distance}[self.kernel](np, inputs["mask"])
-        if self.kernel == "cam/region":
+        if self.kernel in ("cam/region", "cam/chain"):
             shares = Problem(np, "cam/normalized", self.size, self.batch).definition(inputs)
             near = np.abs(shares - THRESHOLD) < 1e-4
             return float(((actual.reshape(expected.shape) != expected) & ~near).sum())
@@ -173,6 +178,8 @@ class Problem:
     def tolerance(self):
         if self.kernel == "cam/activation":
             return 1e-2
+        if self.kernel.endswith("f16"):
+            return 1e-3
         return 1e-4 if self.kernel.split("/")[0] in ("window", "cam", "fuse", "distance") else 0.0
 
 
@@ -250,17 +257,21 @@ class Budget:
         return share if left > 0 else None
 
     def in_turns(self, share, jobs):
-        """Milliseconds of each job, which runs and says how many seconds one took."""
+        """What each job takes, which runs some times and says how often and how many seconds one took."""
         for job in jobs:
             job()
-        samples, start = [[] for _ in jobs], time.perf_counter()
+        samples, worked, start = [[] for _ in jobs], [0.0 for _ in jobs], time.perf_counter()
         for turn in range(self.most):
             may = share * 3 if turn < 3 else share
             if turn and time.perf_counter() - start >= may:
                 break
-            for job, taken in zip(jobs, samples):
-                taken.append(job() * 1e3)
-        return [spread(taken) for taken in samples]
+            for k, job in enumerate(jobs):
+                before = time.process_time()
+                one, times = job()
+                samples[k].append(one * 1e3)
+                worked[k] += (time.process_time() - before) * 1e3 / times
+        return [{"milliseconds": spread(taken), "cpu_milliseconds": cpu / len(taken)}
+                for taken, cpu in zip(samples, worked)]
 
 
 def wall(run, least=2e-3, most=64):
@@ -272,21 +283,21 @@ def wall(run, least=2e-3, most=64):
         begin = time.perf_counter()
         for _ in range(together):
             run()
-        one = (time.perf_counter() - begin) / together
+        one, times = (time.perf_counter() - begin) / together, together
         together = int(min(max(least // max(one, 1e-9), 1), most))
-        return one
+        return one, times
 
     return job
 
 
 def row(problem, peer, threads, ours, copy, difference):
     """A row of the report."""
-    rate = lambda spread: problem.bytes / 1e6 / spread["median"]
+    rate = lambda taken: problem.bytes / 1e6 / taken["milliseconds"]["median"]
     return {
         "kernel": problem.kernel, "size": problem.size, "batch": problem.batch, "peer": peer, "threads": threads,
-        "bytes": problem.bytes, "milliseconds": ours, "gigabytes_per_second": rate(ours),
-        "copy": {"milliseconds": copy, "gigabytes_per_second": rate(copy)},
-        "share_of_copy": copy["median"] / ours["median"], "largest_difference": difference,
+        "bytes": problem.bytes, **ours, "gigabytes_per_second": rate(ours),
+        "copy": {**copy, "gigabytes_per_second": rate(copy)},
+        "share_of_copy": copy["milliseconds"]["median"] / ours["milliseconds"]["median"], "largest_difference": difference,
     }
 
 
@@ -300,6 +311,7 @@ def arguments(description, seconds, sizes, batches):
     parser.add_argument("--peers", type=lambda text: text.split(","), default=[], help="only these libraries")
     parser.add_argument("--seconds", type=float, default=seconds, help="end after about so many (default %(default)s)")
     parser.add_argument("--memory", type=float, default=4, help="leave out what would hold more GiB")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output, as always")
     parser.add_argument("--quick", action="store_true", help="one small size, two batches, three samples")
     return parser
 

@@ -159,7 +159,7 @@ mod tests {
             let client = client();
             let array = Array::upload(&client, &values);
             prop_assert_eq!(array.len(), values.len());
-            prop_assert_eq!(array.download().expect("values"), values.clone());
+            prop_assert_eq!(&array.download().expect("values"), &values);
             let wrapped = Array::<i16>::from_handle(&client, array.handle().clone(), values.len()).expect("an array");
             prop_assert_eq!(wrapped.download().expect("values"), values);
             let halves: Vec<f16> = floats.iter().map(|bits| f16::from_bits(*bits)).collect();

@@ -69,7 +69,8 @@ pub mod window;
 #[cfg(test)]
 mod compare;
 mod launch;
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod ptx;
 
 pub use array::Array;

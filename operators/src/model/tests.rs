@@ -351,7 +351,7 @@ fn maps_of_arrays_are_those_of_slices() {
     let client = Device::Cpu.client().unwrap();
     for engine in [Engine::Direct, Engine::Burn] {
         let model = model(tiny(), 1).with_engine(engine).unwrap();
-        let maps = model.maps(kernels::Array::upload(&client, &images), 2).unwrap().download().unwrap();
+        let maps = model.maps(Array::upload(&client, &images), 2).unwrap().download().unwrap();
         let encoded = model.encode(&images, 2).unwrap();
         let expected: Vec<f32> = encoded.into_iter().flat_map(|slice| slice.map).collect();
         assert_eq!(maps.len(), expected.len());

@@ -140,8 +140,8 @@ mod tests {
         fn what_goes_over_comes_back(values in vec(-1e3_f32..1e3, 60)) {
             let (device, client) = (device(), device().client().unwrap());
             let tensor = tensor_of(Array::upload(&client, &values), [3, 4, 5], device).unwrap();
-            prop_assert_eq!(host("test", tensor.clone()).unwrap(), values.clone());
-            prop_assert_eq!(array_of(tensor.clone(), &client).unwrap().download().unwrap(), values.clone());
+            prop_assert_eq!(&host("test", tensor.clone()).unwrap(), &values);
+            prop_assert_eq!(&array_of(tensor.clone(), &client).unwrap().download().unwrap(), &values);
             // A view in another order is copied, an operation before it is done.
             let turned = array_of(tensor.swap_dims(0, 2) + 1.0, &client).unwrap().download().unwrap();
             for (index, value) in values.iter().enumerate() {

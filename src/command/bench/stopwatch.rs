@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use cpu_time::ProcessTime;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::figures::{Spread, float};
+use super::figures::{Spread, float, ratio};
 use super::trace::{Trace, Track};
 use crate::arguments::BenchLimits;
 
@@ -29,7 +31,7 @@ pub(super) struct Budget {
 impl Budget {
     /// The time of a whole run of so many cases.
     pub(super) fn new(limits: &BenchLimits, quick: bool, cases: usize) -> Self {
-        let seconds = limits.seconds.unwrap_or(if quick { 15 } else { 150 });
+        let seconds = limits.seconds.unwrap_or(if quick { 15 } else { 110 });
         let end = Instant::now() + Duration::from_secs(seconds.into());
         Self { end, quick, alone: limits.trace.is_some(), cases }
     }
@@ -62,20 +64,44 @@ pub(super) struct Timed<'a> {
     pub(super) about: &'a dyn Fn(f64) -> Value,
 }
 
-/// Times each in turn until the time is over: milliseconds of each.
+/// What something took, once.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Taken {
+    /// By the clock.
+    pub(super) milliseconds: Spread,
+    /// Of all processors for this process, on average: what to compare on a busy machine.
+    pub(super) cpu_milliseconds: f64,
+}
+
+/// Times so many things as [`each_in_turn`].
 pub(super) fn in_turns<const N: usize>(
     effort: Effort,
     mut things: [Timed<'_>; N],
     trace: &mut Option<Trace>,
-) -> anyhow::Result<[Spread; N]> {
-    let mut together = [1; N];
-    for (thing, together) in things.iter_mut().zip(&mut together) {
+) -> anyhow::Result<[Taken; N]> {
+    let mut taken = each_in_turn(effort, &mut things, trace)?.into_iter();
+    Ok([(); N].map(|()| taken.next().unwrap_or_default()))
+}
+
+/// Times each in turn until the time is over: what each took.
+pub(super) fn each_in_turn(
+    effort: Effort,
+    things: &mut [Timed<'_>],
+    trace: &mut Option<Trace>,
+) -> anyhow::Result<Vec<Taken>> {
+    struct Samples {
+        together: usize,
+        milliseconds: Vec<f64>,
+        worked: f64,
+    }
+    let mut samples = Vec::with_capacity(things.len());
+    for thing in &mut *things {
         // The first one compiles, and is not counted.
         let first = (thing.run)(1)?;
         let once = if first > effort.time { first } else { (thing.run)(1)? };
-        *together = repetitions(once, effort.together);
+        let together = repetitions(once, effort.together);
+        samples.push(Samples { together, milliseconds: Vec::new(), worked: 0.0 });
     }
-    let mut samples = [const { Vec::new() }; N];
     let start = Instant::now();
     for round in 0..effort.most {
         // What takes far longer than it may is not even measured as often as it should be.
@@ -83,17 +109,22 @@ pub(super) fn in_turns<const N: usize>(
         if round > 0 && start.elapsed() >= may {
             break;
         }
-        for ((thing, together), samples) in things.iter_mut().zip(together).zip(&mut samples) {
-            let begun = Instant::now();
-            let took = (thing.run)(together)?;
-            let one = took.as_secs_f64() / float(together);
+        for (thing, samples) in things.iter_mut().zip(&mut samples) {
+            let (begun, before) = (Instant::now(), ProcessTime::try_now()?);
+            let took = (thing.run)(samples.together)?;
+            samples.worked += before.try_elapsed()?.as_secs_f64() * 1e3 / float(samples.together);
+            let one = took.as_secs_f64() / float(samples.together);
             if let Some(trace) = trace {
                 trace.add(thing.track, "launch", thing.name, (begun, took), (thing.about)(one));
             }
-            samples.push(one * 1e3);
+            samples.milliseconds.push(one * 1e3);
         }
     }
-    Ok(samples.map(|samples| Spread::of(&samples)))
+    let taken = |samples: Samples| Taken {
+        milliseconds: Spread::of(&samples.milliseconds),
+        cpu_milliseconds: ratio(samples.worked, float(samples.milliseconds.len())),
+    };
+    Ok(samples.into_iter().map(taken).collect())
 }
 
 /// How many of what takes so long make up a sample.
@@ -139,6 +170,7 @@ mod tests {
             &mut trace,
         );
         let [slow, fast] = spreads.expect("samples");
+        let [slow, fast] = [slow.milliseconds, fast.milliseconds];
         assert_eq!((slow.count, fast.count), (LEAST, LEAST));
         assert!((slow.median - 4.0).abs() < 1e-9 && (fast.median - 3.0).abs() < 1e-9);
         let broken = Timed { track: Track::Measured, name: "broken", run: &mut broken, about: &about };

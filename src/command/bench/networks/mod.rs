@@ -5,22 +5,23 @@ mod table;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use kernels::clock::{self, Launches};
 use kernels::units::Rescale;
-use kernels::{Client, Device};
+use kernels::window::{Filter, Frame};
+use kernels::{Client, Device, cam, window};
 use operators::encode::encode;
-use operators::model::{Model, windows::windows};
+use operators::model::{Engine, Model, windows::windows};
 use operators::record::{Plane, StoredValues};
 use operators::train::TrainConfig;
 use serde::Serialize;
 use serde_json::json;
 
-use super::figures::{Spread, float, ratio};
+use super::figures::{float, ratio};
 use super::input::{INTERCEPT_HU, head, numbers, repeated};
-use super::stopwatch::{Budget, Effort, Timed, in_turns, wall};
+use super::stopwatch::{Budget, Effort, Taken, Timed, each_in_turn, wall};
 use super::trace::{Trace, Track};
 use super::{Setting, write};
 use crate::arguments::BenchModels;
@@ -43,10 +44,13 @@ struct About {
     model: String,
     arch: operators::model::Arch,
     width: usize,
+    last_stride_one: bool,
     size: usize,
     context_radius: usize,
     unet_width: usize,
     unet_patch: usize,
+    /// What runs encoder and segmenter.
+    engine: String,
 }
 
 /// One network at one batch.
@@ -56,10 +60,35 @@ struct Row {
     network: Network,
     batch: usize,
     size: usize,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     slices_per_second: f64,
-    /// Of one more run, its launches timed apart.
+    /// Of one more run.
     launches: Counted,
+    /// The same by burn, in turns; none where burn runs the network anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burn: Option<Burn>,
+    /// The kernels of the whole stage, in turns; none for a network alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernels: Option<Kernels>,
+}
+
+/// The kernels of a stage by themselves, with the ways to the device and back.
+#[derive(Debug, Serialize)]
+struct Kernels {
+    #[serde(flatten)]
+    taken: Taken,
+    share_of_time: f64,
+    share_of_cpu_time: f64,
+}
+
+/// The network by burn.
+#[derive(Debug, Serialize)]
+struct Burn {
+    #[serde(flatten)]
+    taken: Taken,
+    /// How many times as long it takes.
+    ratio: f64,
 }
 
 /// Launches of one run.
@@ -69,8 +98,6 @@ struct Counted {
     all: Option<usize>,
     /// Those of our kernels.
     own: usize,
-    /// The part of the time that the device spent in our kernels.
-    own_share_of_time: f64,
 }
 
 /// What is measured of a model.
@@ -142,14 +169,21 @@ pub(super) fn measure(arguments: &BenchModels, device: Device, console: &mut Con
     let mut figures = Figures { setting, models: Vec::new(), networks: Vec::new(), skipped: Vec::new() };
     for name in names {
         let model = model(name, arguments, device)?.with_precision(arguments.precision)?;
+        let burn = match model.engine() {
+            Engine::Burn => None,
+            _ => Some(model.clone().with_engine(Engine::Burn)?),
+        };
         figures.models.push(About::of(name, &model));
         for (batch, network) in batches.iter().flat_map(|batch| NETWORKS.map(|network| (*batch, network))) {
             let batch = usize::try_from(batch)?;
             let what = format!("{name}, {}, {batch} slices", network.name());
-            match bench.case((name, &model), network, batch).with_context(|| format!("measuring {what}"))? {
+            match bench
+                .case((name, &model, burn.as_ref()), network, batch)
+                .with_context(|| format!("measuring {what}"))?
+            {
                 Ok(row) => {
-                    let Row { milliseconds, slices_per_second, .. } = &row;
-                    tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", milliseconds.median);
+                    let Row { taken, slices_per_second, .. } = &row;
+                    tracing::info!("{what}: {:.2} ms, {slices_per_second:.1} slices/s", taken.milliseconds.median);
                     figures.networks.push(row);
                 }
                 Err(reason) => {
@@ -195,10 +229,12 @@ impl About {
             model: name.to_owned(),
             arch: card.arch,
             width: card.width,
+            last_stride_one: card.last_stride_one,
             size: card.input_size,
             context_radius: card.context_radius,
             unet_width: card.unet_width,
             unet_patch: card.unet_patch,
+            engine: model.engine().to_string(),
         }
     }
 }
@@ -215,7 +251,7 @@ impl Bench {
     /// Measures a network, or says why it is left out.
     fn case(
         &mut self,
-        (name, model): (&str, &Model),
+        (name, model, burn): (&str, &Model, Option<&Model>),
         network: Network,
         batch: usize,
     ) -> anyhow::Result<Result<Row, String>> {
@@ -230,75 +266,119 @@ impl Bench {
         if held > self.memory {
             return Ok(Err(format!("it would hold {} MiB: say more --memory", held.div_ceil(1 << 20))));
         }
-        let images = numbers(batch * input);
-        let mut run: Box<dyn FnMut() -> anyhow::Result<()>> = match network {
-            Network::Encode => {
-                let (planes, client) = (planes(batch), self.client.clone());
-                Box::new(move || done(encode(model, &client, &planes)))
-            }
-            Network::Encoder => Box::new(move || done(model.encode(&images, batch))),
-            Network::Head => {
-                let features = numbers(batch * card.features());
-                let radius = card.context_radius;
-                Box::new(move || {
-                    let slices: Vec<&[f32]> = features.chunks(features.len() / batch).collect();
-                    let sequences: Vec<Vec<&[f32]>> = windows(batch, radius)
-                        .into_iter()
-                        .filter_map(|range| Some(slices.get(range)?.to_vec()))
-                        .collect();
-                    done(model.classify(&sequences))
-                })
-            }
-            Network::Segmenter => {
-                let first = card.input_size * card.input_size;
-                Box::new(move || done(model.segment(images.get(..batch * first).unwrap_or_default(), batch)))
-            }
-        };
-        self.measure(name, (network, batch, card.input_size), &mut *run, effort).map(Ok)
+        let mut jobs = vec![job(model, &self.client, network, batch)];
+        let burn = burn.filter(|_| network != Network::Head);
+        jobs.extend(burn.map(|burn| job(burn, &self.client, network, batch)));
+        let whole = network == Network::Encode;
+        jobs.extend(whole.then(|| kernels_of(model, &self.client, batch)));
+        self.measure(name, (network, batch, card.input_size), (jobs, burn.is_some(), whole), effort).map(Ok)
     }
 
+    /// Measures a network, then burn's and the kernels of the stage, if they are there.
     fn measure(
         &mut self,
         name: &str,
         (network, batch, size): (Network, usize, usize),
-        run: &mut dyn FnMut() -> anyhow::Result<()>,
+        (mut jobs, has_burn, has_kernels): (Vec<Job<'_>>, bool, bool),
         effort: Effort,
     ) -> anyhow::Result<Row> {
         let label = format!("{name}/{}", network.name());
         let about =
             |seconds| json!({ "batch": batch, "size": size, "slices_per_second": ratio(float(batch), seconds) });
+        let mut names = vec![(Track::Measured, label.as_str())];
+        names.extend(has_burn.then_some((Track::Compared, "burn")));
+        names.extend(has_kernels.then_some((Track::Compared, "kernels")));
         let begun = Instant::now();
-        let mut timed = |times: usize| wall(|| (0..times).try_for_each(|_| run()));
-        let thing = Timed { track: Track::Measured, name: &label, run: &mut timed, about: &about };
-        let [milliseconds] = in_turns(effort, [thing], &mut self.trace)?;
+        let mut runs: Vec<_> =
+            jobs.iter_mut().map(|job| move |times: usize| wall(|| (0..times).try_for_each(|_| job()))).collect();
+        let mut things: Vec<Timed<'_>> = runs
+            .iter_mut()
+            .zip(&names)
+            .map(|(run, (track, name))| Timed { track: *track, name, run, about: &about })
+            .collect();
+        let mut taken = each_in_turn(effort, &mut things, &mut self.trace)?.into_iter();
         if let Some(trace) = &mut self.trace {
             let name = format!("{label}, {batch} slices");
             trace.add(Track::Measured, "case", &name, (begun, begun.elapsed()), json!({ "batch": batch }));
         }
-        let start = Instant::now();
-        let (ran, launches) = clock::timed_apart(run);
-        let took = start.elapsed();
+        let ours = taken.next().unwrap_or_default();
+        let burn = if has_burn { taken.next() } else { None };
+        let kernels = taken.next().filter(|_| has_kernels);
+        let Some(run) = jobs.first_mut() else { bail!("nothing to run") };
+        let (ran, launches) = clock::counted(run);
         ran?;
+        let median = ours.milliseconds.median;
         Ok(Row {
             model: name.to_owned(),
             network,
             batch,
             size,
-            milliseconds,
-            slices_per_second: ratio(float(batch), milliseconds.median / 1e3),
-            launches: Counted::of(launches, took, self.client.properties().hardware.num_cpu_cores.is_none()),
+            taken: ours,
+            slices_per_second: ratio(float(batch), median / 1e3),
+            launches: Counted::of(launches, self.client.properties().hardware.num_cpu_cores.is_none()),
+            burn: burn.map(|burn| Burn { taken: burn, ratio: ratio(burn.milliseconds.median, median) }),
+            kernels: kernels.map(|kernels| Kernels {
+                taken: kernels,
+                share_of_time: ratio(kernels.milliseconds.median, median),
+                share_of_cpu_time: ratio(kernels.cpu_milliseconds, ours.cpu_milliseconds),
+            }),
         })
     }
 }
 
-impl Counted {
-    /// The launches of a run that took so long. Networks on a processor run without a client: all are not known.
-    fn of(launches: Launches, took: Duration, has_all: bool) -> Self {
-        Self {
-            all: has_all.then_some(launches.count),
-            own: launches.own,
-            own_share_of_time: ratio(launches.own_time.as_secs_f64(), took.as_secs_f64()),
+/// The kernels of the stage that encodes slices, without its network.
+fn kernels_of<'a>(model: &'a Model, client: &Client, batch: usize) -> Job<'a> {
+    let (planes, client, card) = (planes(batch), client.clone(), model.card());
+    let [rows, columns] = model.map_size();
+    let shape = [batch, model.cam_weights().len(), rows, columns];
+    let features = numbers(shape.iter().product());
+    Box::new(move || {
+        let frames: Vec<Frame<'_>> =
+            planes.iter().map(|plane| Frame { stored: plane.stored(), rescale: plane.rescale }).collect();
+        let size = [card.input_size; 2];
+        done(window::batch::<f32>(&client, &frames, [MATRIX; 2], &card.windows, size, Filter::Area))?;
+        done(cam::activation(&client, &features, shape, model.cam_weights()))
+    })
+}
+
+/// What runs once and is timed.
+type Job<'a> = Box<dyn FnMut() -> anyhow::Result<()> + 'a>;
+
+/// A network of a model over so many slices.
+fn job<'a>(model: &'a Model, client: &Client, network: Network, batch: usize) -> Job<'a> {
+    let card = model.card();
+    let pixels = card.input_size * card.input_size;
+    match network {
+        Network::Encode => {
+            let (planes, client) = (planes(batch), client.clone());
+            Box::new(move || done(encode(model, &client, &planes)))
         }
+        Network::Encoder => {
+            let images = numbers(batch * card.windows.len() * pixels);
+            Box::new(move || done(model.encode(&images, batch)))
+        }
+        Network::Head => {
+            let features = numbers(batch * card.features());
+            let radius = card.context_radius;
+            Box::new(move || {
+                let slices: Vec<&[f32]> = features.chunks(features.len() / batch).collect();
+                let ranges = windows(batch, radius).into_iter();
+                let sequences: Vec<Vec<&[f32]>> =
+                    ranges.filter_map(|range| Some(slices.get(range)?.to_vec())).collect();
+                done(model.classify(&sequences))
+            })
+        }
+        Network::Segmenter => {
+            let images = numbers(batch * pixels);
+            Box::new(move || done(model.segment(&images, batch)))
+        }
+    }
+}
+
+impl Counted {
+    /// The launches of a run. Networks on a processor run without a client: all are not known.
+    fn of(launches: Launches, has_all: bool) -> Self {
+        Self { all: has_all.then_some(launches.count), own: launches.own }
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub(super) enum Place {
     /// On the device, whatever that is.
     Device,
+    /// On all threads of the host.
+    Threads,
     /// On one thread of the host.
     Host,
 }

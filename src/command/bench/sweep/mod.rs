@@ -8,6 +8,7 @@ mod yardstick;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use cpu_time::ProcessTime;
 use kernels::clock::Clock;
 use kernels::{Client, Device, KernelError};
 use rayon::ThreadPool;
@@ -15,10 +16,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use case::{Case, Place};
+use catalogue::Asked;
 use yardstick::Yardstick;
 
-use super::figures::{Spread, float, ratio};
-use super::stopwatch::{Budget, Effort, Timed, in_turns, wall};
+use super::figures::{float, ratio};
+use super::stopwatch::{Budget, Effort, Taken, Timed, in_turns, wall};
 use super::trace::{Trace, Track};
 use super::{Setting, write};
 use crate::arguments::BenchKernels;
@@ -48,7 +50,8 @@ struct Row {
     place: Place,
     /// The fewest bytes that the problem moves.
     bytes: usize,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     gigabytes_per_second: f64,
     copy: Copied,
     /// How near it comes to the copy: 1 is as fast.
@@ -63,7 +66,8 @@ struct Row {
 struct Copied {
     /// Threads that copied; none on a GPU.
     threads: Option<usize>,
-    milliseconds: Spread,
+    #[serde(flatten)]
+    taken: Taken,
     gigabytes_per_second: f64,
 }
 
@@ -71,6 +75,8 @@ struct Copied {
 struct Defined {
     /// Of one slice, times the batch.
     milliseconds: f64,
+    /// The same of all processors for this process.
+    cpu_milliseconds: f64,
     /// How many times as long as the kernel.
     ratio: f64,
 }
@@ -88,7 +94,7 @@ const NOTE: &str = "the same buffers again and again: what fits a cache stays th
 
 /// Measures kernels.
 pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
-    let cases = cases(arguments)?;
+    let cases = cases(arguments, device)?;
     let mut bench = Bench::start(arguments, device, cases.len())?;
     let setting = Setting::of(device, Some(bench.client.properties().identity.name.clone()), 0, arguments.quick, NOTE);
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
@@ -98,7 +104,7 @@ pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Co
             Ok(row) => {
                 tracing::info!(
                     "{kernel}, {batch} of {size} x {size}: {:.3} ms, {:.0} % of the copy",
-                    row.milliseconds.median,
+                    row.taken.milliseconds.median,
                     row.share_of_copy * 100.0
                 );
                 rows.push(row);
@@ -126,7 +132,7 @@ pub(super) fn measure(arguments: &BenchKernels, device: Device, console: &mut Co
 }
 
 /// The cases that were asked for, small ones first.
-fn cases(arguments: &BenchKernels) -> anyhow::Result<Vec<Case>> {
+fn cases(arguments: &BenchKernels, device: Device) -> anyhow::Result<Vec<Case>> {
     let unknown = |name: &&String| !catalogue::ENTRIES.iter().any(|entry| entry.name.contains(name.as_str()));
     if let Some(name) = arguments.only.iter().find(unknown) {
         let names: Vec<&str> = catalogue::ENTRIES.iter().map(|entry| entry.name).collect();
@@ -146,7 +152,8 @@ fn cases(arguments: &BenchKernels) -> anyhow::Result<Vec<Case>> {
         .iter()
         .filter(|entry| wanted(entry.name))
         .flat_map(|entry| sizes.iter().map(move |size| (entry, *size)))
-        .flat_map(|(entry, size)| batches.iter().map(move |batch| (entry.case)(entry.name, size, *batch)))
+        .flat_map(|(entry, size)| batches.iter().map(move |batch| (entry, size, *batch)))
+        .filter_map(|(entry, size, batch)| (entry.case)(Asked { kernel: entry.name, size, batch, device }))
         .collect();
     cases.sort_by_key(|case| case.size * case.size * case.batch);
     Ok(cases)
@@ -161,8 +168,8 @@ struct Bench {
     budget: Budget,
     memory: usize,
     trace: Option<Trace>,
-    /// Milliseconds of the definition over one slice, by kernel and size.
-    defined: BTreeMap<(&'static str, usize), f64>,
+    /// Milliseconds of the definition over one slice, by the clock and of processors, by kernel and size.
+    defined: BTreeMap<(&'static str, usize), [f64; 2]>,
 }
 
 impl Bench {
@@ -211,7 +218,7 @@ impl Bench {
         let clock = &self.clock;
         let mut run = |times: usize| match place {
             Place::Device => Ok(clock.timed(|| (0..times).try_for_each(|_| (work.run)()))?),
-            Place::Host => Ok(wall(|| (0..times).try_for_each(|_| (work.run)()))?),
+            Place::Threads | Place::Host => Ok(wall(|| (0..times).try_for_each(|_| (work.run)()))?),
         };
         let rate = |seconds: f64| ratio(float(bytes) / 1e9, seconds);
         let about =
@@ -226,8 +233,9 @@ impl Bench {
         }
         let reference = match &mut work.reference {
             Some(reference) => {
-                let milliseconds = self.defined(kernel, size, reference)? * float(batch);
-                Some(Defined { milliseconds, ratio: ratio(milliseconds, ours.median) })
+                let [milliseconds, cpu_milliseconds] =
+                    self.defined(kernel, size, reference)?.map(|one| one * float(batch));
+                Some(Defined { milliseconds, cpu_milliseconds, ratio: ratio(milliseconds, ours.milliseconds.median) })
             }
             None => None,
         };
@@ -238,22 +246,22 @@ impl Bench {
             shape,
             place,
             bytes,
-            milliseconds: ours,
-            gigabytes_per_second: rate(ours.median / 1e3),
-            copy: Copied { threads, milliseconds: copied, gigabytes_per_second: rate(copied.median / 1e3) },
-            share_of_copy: ratio(copied.median, ours.median),
+            taken: ours,
+            gigabytes_per_second: rate(ours.milliseconds.median / 1e3),
+            copy: Copied { threads, taken: copied, gigabytes_per_second: rate(copied.milliseconds.median / 1e3) },
+            share_of_copy: ratio(copied.milliseconds.median, ours.milliseconds.median),
             reference,
         })
     }
 
     /// Milliseconds of a definition over one slice, measured once for each kernel and size: the fastest of three.
-    fn defined(&mut self, kernel: &'static str, size: usize, run: &mut dyn FnMut()) -> anyhow::Result<f64> {
-        if let Some(milliseconds) = self.defined.get(&(kernel, size)) {
-            return Ok(*milliseconds);
+    fn defined(&mut self, kernel: &'static str, size: usize, run: &mut dyn FnMut()) -> anyhow::Result<[f64; 2]> {
+        if let Some(defined) = self.defined.get(&(kernel, size)) {
+            return Ok(*defined);
         }
-        let mut fastest = f64::MAX;
+        let mut fastest = [f64::MAX; 2];
         for _ in 0..3 {
-            let begun = std::time::Instant::now();
+            let (begun, before) = (std::time::Instant::now(), ProcessTime::try_now()?);
             let took = wall(|| {
                 run();
                 anyhow::Ok(())
@@ -261,7 +269,10 @@ impl Bench {
             if let Some(trace) = &mut self.trace {
                 trace.add(Track::Compared, "definition", kernel, (begun, took), json!({ "size": size, "batch": 1 }));
             }
-            fastest = fastest.min(took.as_secs_f64() * 1e3);
+            let worked = before.try_elapsed()?;
+            for (fastest, took) in fastest.iter_mut().zip([took, worked]) {
+                *fastest = fastest.min(took.as_secs_f64() * 1e3);
+            }
         }
         self.defined.insert((kernel, size), fastest);
         Ok(fastest)

@@ -11,11 +11,14 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
         format!("revision {}, {}{threads}, timed by {}", setting.revision, setting.device_line(), figures.timing),
         format!("{}\n", setting.note),
         format!(
-            "{:<22} {:>5} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
-            "kernel", "size", "batch", "p10 ms", "median ms", "p90 ms", "MB", "GB/s", "of copy", "plain Rust"
+            "{:<25} {:>5} {:>5} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
+            "kernel", "size", "batch", "p10 ms", "median ms", "p90 ms", "CPU ms", "MB", "GB/s", "of copy", "plain Rust"
         ),
     ];
     lines.extend(figures.kernels.iter().map(line));
+    if figures.kernels.iter().any(|row| row.place == Place::Threads) {
+        lines.push("+ by the host's own loops on all threads".to_owned());
+    }
     if figures.kernels.iter().any(|row| row.place == Place::Host) {
         lines.push("* on one thread of the host, beside a copy on one thread".to_owned());
     }
@@ -30,16 +33,21 @@ pub(super) fn lines(figures: &Figures) -> Vec<String> {
 
 #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "bytes to show as megabytes")]
 fn line(row: &Row) -> String {
-    let mark = if row.place == Place::Host { "*" } else { "" };
+    let mark = match row.place {
+        Place::Device => "",
+        Place::Threads => "+",
+        Place::Host => "*",
+    };
     let reference = row.reference.as_ref().map_or_else(|| "-".to_owned(), |defined| format!("{:.1} x", defined.ratio));
     format!(
-        "{:<22} {:>5} {:>5} {:>10.4} {:>10.4} {:>10.4} {:>10.3} {:>8.2} {:>6.1} % {:>10}",
+        "{:<25} {:>5} {:>5} {:>10.4} {:>10.4} {:>10.4} {:>10.4} {:>10.3} {:>8.2} {:>6.1} % {:>10}",
         format!("{}{mark}", row.kernel),
         row.size,
         row.batch,
-        row.milliseconds.p10,
-        row.milliseconds.median,
-        row.milliseconds.p90,
+        row.taken.milliseconds.p10,
+        row.taken.milliseconds.median,
+        row.taken.milliseconds.p90,
+        row.taken.cpu_milliseconds,
         row.bytes as f64 / 1e6,
         row.gigabytes_per_second,
         row.share_of_copy * 100.0,

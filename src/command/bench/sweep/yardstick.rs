@@ -35,7 +35,7 @@ impl<'a> Yardstick<'a> {
         let mut copy =
             Self::Host { from: vec![1; bytes.div_ceil(2)], to: vec![0; bytes.div_ceil(2)], threads: 1, pool };
         copy.run(1)?;
-        let most = if place == Place::Device { pool.current_num_threads() } else { 1 };
+        let most = if place == Place::Host { 1 } else { pool.current_num_threads() };
         let mut best = (Duration::MAX, 1);
         for candidate in [1, most] {
             copy.set_threads(candidate);
