@@ -35,7 +35,7 @@ type Reach = (usize, usize);
 
 /// Masks that are like a lesion and its segmentation: two unions of boxes, of which either may be empty.
 fn masks() -> impl Strategy<Value = ([usize; 3], [f64; 3], Vec<u8>, Vec<u8>)> {
-    let axis = || (0_usize..9, 1_usize..5);
+    let axis = || (0_usize..6, 2_usize..9);
     let boxes = || proptest::collection::vec((axis(), axis(), axis()), 0..4);
     let shape = [1_usize..9, 1_usize..12, 1_usize..12];
     let spacing = [0.5_f64..7.0, 0.3_f64..1.0, 0.3_f64..1.0];

@@ -263,7 +263,7 @@ mod tests {
         let mut truth = vec![0; 60];
         (truth[0], truth[5 + 1], truth[59]) = (1, 1, 1);
         let mut prediction = vec![0; 60];
-        (prediction[6], prediction[20]) = (1, 1);
+        (prediction[6], prediction[40]) = (1, 1);
         let lesions = Lesions::of(&truth, &prediction, SHAPE);
         assert_eq!(lesions, Lesions { present: 2, found: 1, false_positive: 1 });
     }

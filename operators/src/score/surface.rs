@@ -56,8 +56,10 @@ impl SurfaceDistances {
     /// The share of both surfaces that lies within `tolerance_mm` of the other: the surface Dice. `None` if both are empty.
     #[must_use]
     pub fn dice_at(&self, tolerance_mm: f64) -> Option<f64> {
-        let surfels = || self.from_truth.iter().chain(&self.from_prediction);
-        let area = |within: f64| surfels().filter(|(mm, _)| *mm <= within).map(|(_, mm2)| mm2).sum::<f64>();
+        let area = |within: f64| -> f64 {
+            let sides = [&self.from_truth, &self.from_prediction];
+            sides.map(|side| side.iter().filter(|(mm, _)| *mm <= within).map(|(_, mm2)| mm2).sum::<f64>()).iter().sum()
+        };
         let all = area(f64::INFINITY);
         (all > 0.0).then(|| area(tolerance_mm) / all)
     }
