@@ -95,10 +95,14 @@ def flat(record, prefix=""):
     return cells
 
 
+# What the JSON holds and a table can do without: spreads, and the times that a ratio in the table was made of.
+DETAIL = re.compile(r"\.(count|p10|p90|p99|threads)$|^(copy|reference|burn|kernels)\..*milliseconds|^shape$|^bytes$")
+
+
 def markdown(records):
     """Records as a table."""
     cells = [flat(record) for record in records]
-    columns = list(dict.fromkeys(key for row in cells for key in row))
+    columns = [key for key in dict.fromkeys(key for row in cells for key in row) if not DETAIL.search(key)]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(row.get(column, "").replace("|", "/") for column in columns) + " |" for row in cells]
     return lines
