@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use kernels::units::Window;
-use kernels::window::{Filter, Frame};
-use kernels::{Client, KernelError, cam, window};
+use kernels::window::{Filter, Frame, Plan, Slices};
+use kernels::{Array, Client, Device, KernelError, cam, window};
 
-use crate::model::{EncodedSlice, Model, ModelError};
+use crate::model::{EncodedSlice, Model, ModelError, Pooled};
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Method, Methods, Plane, Reading, Slice};
 use crate::stack::encoding_name;
@@ -37,12 +37,19 @@ pub enum EncodeError {
     Kernel(#[from] KernelError),
 }
 
-/// Encodes planes in one batch.
+/// Encodes planes in one batch. On a GPU nothing leaves the device between the stored values and the activation maps.
 ///
 /// # Errors
 ///
 /// Returns [`EncodeError`] if the device or the model fails.
 pub fn encode(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<Encoding>, EncodeError> {
+    match model.device() {
+        Device::Cpu => on_host(model, client, planes),
+        Device::Cuda(_) | Device::Wgpu => on_device(model, client, planes),
+    }
+}
+
+fn on_host(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<Encoding>, EncodeError> {
     let card = model.card();
     let images = images(client, planes.iter().map(Arc::as_ref), &card.windows, card.input_size)?;
     let encoded = model.encode(&images, planes.len())?;
@@ -59,6 +66,38 @@ pub fn encode(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<V
     Ok(encoded.into_iter().zip(activations.chunks(cells.max(1))).map(encoding).collect())
 }
 
+/// Stored values go up, activation maps, features and logits come down.
+fn on_device(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<Encoding>, EncodeError> {
+    let card = model.card();
+    let [rows, columns] = model.map_size();
+    let weights = Array::upload(client, model.cam_weights());
+    let mut encodings = Vec::with_capacity(planes.len());
+    for batch in planes.chunk_by(|a, b| same_shape(a, b)) {
+        let shape = [batch[0].rows, batch[0].columns];
+        let frames: Vec<Frame<'_>> = batch.iter().map(|plane| frame(plane)).collect();
+        let plan = Plan::new(client, shape, &card.windows, [card.input_size; 2], Filter::Area);
+        let images = window::on_device::<f32>(&Slices::upload(client, &frames, shape)?, &plan)?;
+        let (maps, pooled) = model.encode_there(images, batch.len())?;
+        let shape = [batch.len(), model.cam_weights().len(), rows, columns];
+        let activations = cam::on_device::activation(&maps, shape, &weights)?.download()?;
+        let encoding = |(Pooled { feature, logit }, activation): (Pooled, &[f32])| Encoding {
+            feature,
+            activation: activation.to_vec(),
+            probability: sigmoid(logit),
+        };
+        encodings.extend(pooled.into_iter().zip(activations.chunks((rows * columns).max(1))).map(encoding));
+    }
+    Ok(encodings)
+}
+
+fn same_shape(a: &Plane, b: &Plane) -> bool {
+    (a.rows, a.columns) == (b.rows, b.columns)
+}
+
+fn frame(plane: &Plane) -> Frame<'_> {
+    Frame { stored: plane.stored(), rescale: plane.rescale }
+}
+
 /// What a network sees of planes, `[planes, windows, size, size]`: one launch for planes of one shape that follow each
 /// other, as those of a series do.
 pub(crate) fn images<'p>(
@@ -69,10 +108,9 @@ pub(crate) fn images<'p>(
 ) -> Result<Vec<f32>, KernelError> {
     let planes: Vec<&Plane> = planes.collect();
     let mut images = Vec::new();
-    for batch in planes.chunk_by(|a, b| (a.rows, a.columns) == (b.rows, b.columns)) {
+    for batch in planes.chunk_by(|a, b| same_shape(a, b)) {
         let shape = [batch[0].rows, batch[0].columns];
-        let frames: Vec<Frame<'_>> =
-            batch.iter().map(|plane| Frame { stored: plane.stored(), rescale: plane.rescale }).collect();
+        let frames: Vec<Frame<'_>> = batch.iter().map(|plane| frame(plane)).collect();
         let mut whole = window::batch(client, &frames, shape, windows, [size; 2], Filter::Area)?;
         if images.is_empty() {
             images = whole;
@@ -121,5 +159,36 @@ impl<'scope> Encode<'scope> for Collection<'scope, (Reading, Slice)> {
             };
             methods.get(&reading.by.method).map(task).into_iter().collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::units::Rescale;
+
+    use super::*;
+    use crate::record::StoredValues;
+    use crate::train::TrainConfig;
+
+    #[test]
+    fn what_stays_on_the_device_is_what_passes_through_the_host() {
+        let card = TrainConfig { input_size: 32, width: 4, unet_width: 2, ..TrainConfig::default() }.card("test", "1");
+        let model = Model::untrained(card, 3, Device::Cpu).expect("a model");
+        let client = Device::Cpu.client().expect("a client");
+        let plane = |(index, [rows, columns]): (i16, [usize; 2])| {
+            let values =
+                (0..rows * columns).map(|place| i16::try_from(place * 7 % 160).expect("small") + index * 9 - 40);
+            let values = StoredValues::Signed(values.collect());
+            Arc::new(Plane { rows, columns, values, rescale: Rescale::IDENTITY })
+        };
+        let planes: Vec<Arc<Plane>> = (0_i16..).zip([[40, 40], [40, 40], [30, 50]]).map(plane).collect();
+        let there = on_device(&model, &client, &planes).expect("encodings");
+        let through = on_host(&model, &client, &planes).expect("encodings");
+        assert_eq!(there.len(), planes.len());
+        for (there, through) in there.iter().zip(&through) {
+            let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-4);
+            assert!(near(&there.feature, &through.feature) && near(&there.activation, &through.activation));
+            assert!(near(&[there.probability], &[through.probability]));
+        }
     }
 }

@@ -58,6 +58,15 @@ pub struct EncodedSlice {
     pub logit: f32,
 }
 
+/// What the encoder says about one slice whose maps stay on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pooled {
+    /// The globally pooled feature, D numbers.
+    pub feature: Vec<f32>,
+    /// The logit of the CAM head for this slice alone.
+    pub logit: f32,
+}
+
 /// Weights, ready to run, with their card.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -226,15 +235,19 @@ impl Model {
         Ok(self.ready.maps(images)?.into_iter().map(|map| self.pooled(map)).collect())
     }
 
-    /// The last stage's maps of slices, without leaving the device: `images` is `[slices, windows, size, size]`, the result
-    /// `[slices, D, rows, columns]`. On `cpu` both pass through the host.
+    /// Encodes `slices` images that are on a device, `[slices, windows, size, size]`: the maps `[slices, D, rows, columns]` stay
+    /// there, feature and logit of each slice come back. On `cpu` all pass through the host.
     ///
     /// # Errors
     ///
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
-    pub fn maps(&self, images: Array<f32>, slices: usize) -> Result<Array<f32>, ModelError> {
+    pub fn encode_there(&self, images: Array<f32>, slices: usize) -> Result<(Array<f32>, Vec<Pooled>), ModelError> {
         self.check_images(images.len(), slices, self.card.windows.len())?;
-        self.ready.maps_there(images)
+        let pixels = self.map_size().into_iter().product();
+        let (maps, features) = self.ready.maps_there(images, self.card.pooling, pixels)?;
+        let features = features.chunks(self.card.features().max(1));
+        let pooled = |feature: &[f32]| Pooled { feature: feature.to_vec(), logit: self.logit(feature) };
+        Ok((maps, features.map(pooled).collect()))
     }
 
     /// One logit for each slice of each sequence; a sequence is a slice's features by position, D numbers each.
@@ -262,14 +275,19 @@ impl Model {
     }
 
     /// Pools a slice's maps and asks the CAM head.
-    #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "sums in f64 are rounded once to f32")]
     fn pooled(&self, map: Vec<f32>) -> EncodedSlice {
         let pixels = map.len() / self.card.features().max(1);
         let pool = |channel| resnet::pool_channel(channel, self.card.pooling);
         let feature: Vec<f32> = map.chunks(pixels.max(1)).map(pool).collect();
-        let terms = feature.iter().zip(&self.cam_weights).map(|(&value, &weight)| f64::from(value) * f64::from(weight));
-        let logit = (terms.sum::<f64>() + f64::from(self.cam_bias)) as f32;
+        let logit = self.logit(&feature);
         EncodedSlice { feature, map, logit }
+    }
+
+    /// What the CAM head says of a feature.
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a sum in f64 is rounded once to f32")]
+    fn logit(&self, feature: &[f32]) -> f32 {
+        let terms = feature.iter().zip(&self.cam_weights).map(|(&value, &weight)| f64::from(value) * f64::from(weight));
+        (terms.sum::<f64>() + f64::from(self.cam_bias)) as f32
     }
 }
 

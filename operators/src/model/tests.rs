@@ -350,8 +350,17 @@ fn maps_of_arrays_are_those_of_slices() {
     let client = Device::Cpu.client().unwrap();
     for engine in [Engine::Direct, Engine::Burn] {
         let model = model(tiny(), 1).with_engine(engine).unwrap();
-        let maps = model.maps(Array::upload(&client, &images), 2).unwrap().download().unwrap();
+        let (maps, features) = model.encode_there(Array::upload(&client, &images), 2).unwrap();
+        let maps = maps.download().unwrap();
         let encoded = model.encode(&images, 2).unwrap();
+        for (Pooled { feature, logit }, slice) in features.iter().zip(&encoded) {
+            assert!((logit - slice.logit).abs() <= 1e-4, "logits differ on {engine}");
+            assert!(
+                feature.iter().zip(&slice.feature).all(|(a, e)| (a - e).abs() <= 1e-4),
+                "features differ on {engine}"
+            );
+        }
+        assert_eq!(features.len(), encoded.len());
         let expected: Vec<f32> = encoded.into_iter().flat_map(|slice| slice.map).collect();
         assert_eq!(maps.len(), expected.len());
         assert!(maps.iter().zip(&expected).all(|(a, e)| (a - e).abs() <= 1e-4), "maps differ on {engine}");

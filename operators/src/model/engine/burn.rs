@@ -5,9 +5,9 @@ use kernels::{Array, Device};
 use rayon::prelude::*;
 
 use super::Networks;
-use crate::model::resnet::ResNet;
+use crate::model::resnet::{ResNet, pool};
 use crate::model::unet::UNet;
-use crate::model::{Card, ModelError, Network, connect, host};
+use crate::model::{Card, ModelError, Network, Pooling, connect, host};
 use crate::tensor::{Precision, array_of, tensor_of};
 
 /// Slices that run at once on a device that is not `cpu`.
@@ -67,11 +67,18 @@ impl Networks for OnBurn {
         self.by_slices("encoder", images, self.windows, |images| self.encoder.maps(images))
     }
 
-    fn maps_there(&self, images: Array<f32>) -> Result<Array<f32>, ModelError> {
+    fn maps_there(
+        &self,
+        images: Array<f32>,
+        pooling: Pooling,
+        _pixels: usize,
+    ) -> Result<(Array<f32>, Vec<f32>), ModelError> {
         let client = images.client().clone();
         let slices = images.len() / (self.windows * self.size * self.size).max(1);
         let images = tensor_of(images, [slices, self.windows, self.size, self.size], self.device)?;
-        array_of(self.encoder.maps(self.precision.input(images)), &client)
+        let maps = self.encoder.maps(self.precision.input(images));
+        let features = host("encoder", pool(maps.clone(), pooling))?;
+        Ok((array_of(maps, &client)?, features))
     }
 
     fn segment(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {

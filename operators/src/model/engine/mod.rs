@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use kernels::{Array, Device, KernelError};
 
-use super::{Card, ModelError, Network};
+use super::resnet::pool_channel;
+use super::{Card, ModelError, Network, Pooling};
 use crate::tensor::Precision;
 
 /// Who runs the networks.
@@ -66,11 +67,18 @@ pub(super) trait Networks: Debug + Send + Sync {
     /// The encoder's maps, `[D, rows, columns]` for each of the images `[slices, windows, size, size]`.
     fn maps(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, ModelError>;
 
-    /// The same from an array of a device to one of the same device.
-    fn maps_there(&self, images: Array<f32>) -> Result<Array<f32>, ModelError> {
+    /// The same from an array of a device to one of the same device, and the pooled features `[slices, D]`. A channel of
+    /// the maps has `pixels` pixels.
+    fn maps_there(
+        &self,
+        images: Array<f32>,
+        pooling: Pooling,
+        pixels: usize,
+    ) -> Result<(Array<f32>, Vec<f32>), ModelError> {
         let failed = |error: KernelError| ModelError::Device { network: "encoder", reason: error.to_string() };
         let maps = self.maps(&images.download().map_err(failed)?)?.concat();
-        Ok(Array::upload(images.client(), &maps))
+        let features = maps.chunks(pixels.max(1)).map(|channel| pool_channel(channel, pooling)).collect();
+        Ok((Array::upload(images.client(), &maps), features))
     }
 
     /// The segmenter's logits, `[size, size]` for each of the images `[slices, size, size]`.
