@@ -42,7 +42,7 @@ pub fn fuse(
     fuse::fuse(client, &maps, [slices.len(), map[0], map[1]], &[terms]).map(FusedMap)
 }
 
-/// The regions of all slices of a run: what [`fuse`] and then the threshold of the configuration give for each with its
+/// The regions of all slices of a run: what [`fuse()`] and then the threshold of the configuration give for each with its
 /// neighbors, `[rows, columns]` of the slice; empty if the slice has no map. Slices of one size are one launch of each
 /// kernel, and a bit a pixel is all that leaves the device.
 ///
