@@ -442,6 +442,9 @@ impl<'a> Again<'a> {
                     self.engine.skip_to(entry.tick);
                     self.change(change, payload.as_deref(), *stat)?;
                     self.replayed.residents.note(change, entry.tick);
+                } else {
+                    // Its tick is taken all the same.
+                    self.engine.skip_to(entry.tick + 1);
                 }
                 if let Some(key) = change.key() {
                     self.histories.entry(key).or_default().push(&entry.event);
