@@ -15,7 +15,8 @@
 //! | [`publish`] | facts | a publication for each series and tick that changed it | - | - |
 //!
 //! The operators stand on the records of [`record`], the blocks of [`store`] and the events of [`event`]; only
-//! [`plumbing`] handles capabilities and frontiers.
+//! [`plumbing`] handles capabilities and frontiers. Networks are in [`model`], how kernels' arrays become their
+//! tensors in [`tensor`], what results are worth in [`score`].
 #![cfg_attr(test, allow(clippy::as_conversions, reason = "tests compare small numbers"))]
 
 pub mod brain;
