@@ -16,6 +16,7 @@ mod cost;
 mod durable;
 mod harness;
 mod laws;
+mod layers;
 mod plugin;
 mod real_data;
 mod scores;

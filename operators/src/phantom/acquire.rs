@@ -2,7 +2,7 @@
 //!
 //! 1. Planes, possibly tilted against the table; sub-slices through the thickness, averaged (partial volume); within the
 //!    plane each part covers its share of a pixel.
-//! 2. Point spread in the plane: a Gaussian of 1 mm full width at half maximum.
+//! 2. Point spread in the plane: a Gaussian of 0.9 to 1.7 mm full width at half maximum; the scanner's error of calibration.
 //! 3. Hardening of the beam comes with the anatomy, as HU to add.
 //! 4. Noise: Gaussian, smoothed by 0.7 pixels of a 512 matrix, of 4 HU at 5 mm, growing as one over the root of the
 //!    thickness and toward the middle of the head.
@@ -52,6 +52,10 @@ pub(super) struct Protocol {
     /// Height of each slice where the plane passes the middle, and its thickness, mm, upward.
     pub(super) planes: Vec<[f32; 2]>,
     pub(super) noise_hu: f32,
+    /// Full width at half maximum of the point spread in the plane, mm.
+    spread_mm: f32,
+    /// How much the scanner reads too high, as a part of HU + 1000.
+    gain: f32,
     pub(super) form: Form,
     pub(super) downward: bool,
     holder: bool,
@@ -73,12 +77,13 @@ impl Protocol {
     pub(super) fn new(seed: u64, index: u64, matrix: usize, slices: Option<usize>) -> Self {
         let mut stream = Stream::new(seed, index, "protocol");
         let mut pose = Stream::new(seed, index, "pose");
-        let angles = [pose.about(0.06, 0.09), pose.about(0.0, 0.035), pose.about(0.0, 0.06)];
-        let center = [pose.about(0.0, 5.0), pose.about(0.0, 6.0), pose.about(0.0, 4.0)];
+        let angles = [pose.about(0.06, 0.10), pose.about(0.0, 0.05), pose.about(0.0, 0.10)];
+        let center = [pose.about(0.0, 9.0), pose.about(0.0, 8.0), pose.about(0.0, 4.0)];
         let tilted = stream.chance(0.25);
         let tilt_degrees = if tilted { (stream.sign() * stream.range(6.0, 20.0) * 2.0).round() / 2.0 } else { 0.0 };
         let radians = tilt_degrees.to_radians();
-        let field_mm = stream.range(215.0, 250.0);
+        let field_mm = stream.range(205.0, 258.0);
+        let mut scanner = Stream::new(seed, index, "scanner");
         let form = [Form::Signed, Form::SignedPadded, Form::Unsigned, Form::SignedOffset]
             [stream.choice(&[3.0, 2.0, 2.0, 3.0])];
         Self {
@@ -91,6 +96,8 @@ impl Protocol {
             tilt: [libm::cosf(radians), libm::sinf(radians)],
             planes: planes(&mut stream, slices),
             noise_hu: stream.about(4.0, 0.7),
+            spread_mm: scanner.range(0.9, 1.7),
+            gain: scanner.about(0.0, 0.0015),
             form,
             downward: stream.chance(0.3),
             holder: stream.chance(0.7),
@@ -136,8 +143,9 @@ impl Protocol {
             let off = ((f32::from(layer) + 0.5) / f32::from(layers) - 0.5) * thick;
             self.expose(anatomy, bleeds, height, off, 1.0 / f32::from(layers), &mut sum, &mut shares);
         }
-        let spread = kernel(0.4247 / self.pixel_mm);
+        let spread = kernel(0.4247 * self.spread_mm / self.pixel_mm);
         let mut image = smoothed(&sum, self.matrix, &spread);
+        image.iter_mut().for_each(|hu| *hu += self.gain * (*hu + 1000.0));
         self.add_noise(&mut image, thick, noise);
         let truth = truth(&shares, size);
         let mut totals = [0.0_f64; 5];

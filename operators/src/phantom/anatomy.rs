@@ -84,7 +84,7 @@ pub(super) struct Anatomy {
     pub(super) atrophy: f32,
     /// Half width of sulci, mm.
     pub(super) sulcus_mm: f32,
-    /// HU of gray matter, white matter, cerebrospinal fluid, blood in vessels, calcifications, old infarcts.
+    /// HU of the tissues.
     pub(super) hu: TissueHu,
     asymmetry: f32,
     ventricle: [f32; 2],
@@ -94,6 +94,8 @@ pub(super) struct Anatomy {
     falx: bool,
     petrous_air: f32,
     hardening_hu: f32,
+    hardening_mm: f32,
+    swelling: Option<Swelling>,
     faint_hu: f32,
     calcium: Vec<(Point, f32)>,
     infarcts: Vec<(Point, Point)>,
@@ -103,6 +105,31 @@ pub(super) struct Anatomy {
     fine: Field,
 }
 
+/// A swelling of the scalp, as after a blow.
+#[derive(Clone, Copy, Debug)]
+struct Swelling {
+    /// The direction from the middle of the head.
+    toward: Point,
+    /// How far it lifts the skin, mm.
+    height_mm: f32,
+    /// How far it reaches: the cosine of the angle at its edge.
+    edge: f32,
+}
+
+impl Swelling {
+    /// One head in four has one, with a bleed or without.
+    fn draw(stream: &mut Stream) -> Option<Self> {
+        let toward = unit([stream.sign(), stream.range(-1.0, 1.0), stream.range(-0.2, 0.8)]);
+        let (height_mm, edge) = (stream.range(3.0, 12.0), stream.range(0.72, 0.92));
+        stream.chance(0.25).then_some(Self { toward, height_mm, edge })
+    }
+
+    /// How far the skin is lifted at a point of the head frame, mm.
+    fn at(&self, h: Point) -> f32 {
+        self.height_mm * ramp(self.edge, 1.0, dot(unit(h), self.toward))
+    }
+}
+
 /// HU that differ between heads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TissueHu {
@@ -110,6 +137,7 @@ pub(super) struct TissueHu {
     pub(super) white: f32,
     pub(super) fluid: f32,
     pub(super) vessel: f32,
+    pub(super) dura: f32,
     pub(super) calcium: f32,
     pub(super) infarct: f32,
     pub(super) table: f32,
@@ -127,12 +155,13 @@ impl Anatomy {
         let atrophy = age.range(0.0, 1.0) * age.range(0.3, 1.0);
         let enlarged = 0.62 + 0.55 * atrophy + age.about(0.0, 0.08);
         let mut tissue = stream("tissue");
-        let white = tissue.about(26.5, 1.0);
+        let white = tissue.about(28.5, 1.8);
         let hu = TissueHu {
             white,
-            gray: white + tissue.about(8.5, 0.8),
+            gray: white + tissue.about(8.0, 1.2),
             fluid: tissue.range(4.0, 11.0),
             vessel: if tissue.chance(0.1) { tissue.range(55.0, 68.0) } else { tissue.range(38.0, 52.0) },
+            dura: stream("dura").range(44.0, 64.0),
             calcium: tissue.range(90.0, 350.0),
             infarct: tissue.range(9.0, 19.0),
             table: tissue.range(1000.0, 1350.0),
@@ -149,10 +178,12 @@ impl Anatomy {
             ventricle: [enlarged * age.about(1.0, 0.07), enlarged * age.about(1.0, 0.07)],
             skull_mm: skull.about(7.0, 1.2),
             scalp_mm: skull.about(5.5, 1.2),
-            gap_mm: 0.9 + 2.6 * atrophy * skull.unit(),
+            gap_mm: 0.3 + 3.2 * atrophy * skull.unit(),
             falx: skull.chance(0.9),
             petrous_air: skull.range(-0.5, 0.6),
-            hardening_hu: skull.range(4.0, 12.0),
+            hardening_hu: skull.range(4.0, 18.0),
+            hardening_mm: stream("hardening").range(4.5, 9.0),
+            swelling: Swelling::draw(&mut stream("swelling")),
             faint_hu: if atrophy > 0.3 { skull.range(0.0, 8.0) } else { 0.0 },
             calcium: calcifications(&mut stream("calcium")),
             infarcts: infarcts(&mut stream("infarct")),
@@ -276,6 +307,7 @@ impl Anatomy {
             ramp(-6.0, -14.0, z) * ramp(8.0, -6.0, y - 0.3 * side) * ramp(62.0, 52.0, side) * ramp(-84.0, -76.0, y);
         skull = mix(skull.max(1.8), 2.2 + 1.2 * grain.max(-1.0), floor) * (1.0 - 0.25 * ramp(-18.0, -30.0, z));
         let muscle = 7.0 * temple * ramp(60.0, 30.0, y) * ramp(-62.0, -48.0, y) + 14.0 * nape;
+        let muscle = muscle + self.swelling.as_ref().map_or(0.0, |swelling| swelling.at(h));
         let scalp = self.scalp_mm + 0.6 * wander + 1.3 * ramp(20.0, 70.0, y) + muscle;
         parts[SKULL] = skull;
         parts[MUSCLE] = muscle;
@@ -346,9 +378,9 @@ impl Anatomy {
 
         // Shade: the rim under the skull is bright, the band between the petrous bones dark, the middle a little low.
         let closed = ramp(-32.0, -14.0, z);
-        let rim = (1.0 + cavity.min(0.0) / 10.0).max(0.0);
+        let rim = libm::expf(cavity.min(0.0) / self.hardening_mm);
         let band = ramp(38.0, 26.0, side) * ramp(16.0, 4.0, (y - 14.0).abs()) * ramp(12.0, 3.0, (z + 36.0).abs());
-        parts[SHADE] = self.hardening_hu * rim * rim * (0.35 + 0.65 * closed) - self.hardening_hu * 1.1 * band
+        parts[SHADE] = self.hardening_hu * (rim * (0.35 + 0.65 * closed) - band)
             + (1.0 - closed) * 2.0 * self.coarse.at([0.4 * x, y * 1.6, z]);
         parts
     }

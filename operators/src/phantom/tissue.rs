@@ -86,7 +86,7 @@ fn content(parts: &Parts, hu: &TissueHu, sulcus_mm: f32, width: f32) -> (f32, [f
     tissue = mix(tissue, hu.infarct, cover(parts[anatomy::INFARCT], 2.5));
     let mut value = mix(hu.fluid, tissue, cover(-from_fluid, width));
     value = mix(value, hu.fluid, cover(parts[anatomy::VENTRICLE], width));
-    value = mix(value, 50.0, cover(parts[anatomy::DURA], width));
+    value = mix(value, hu.dura, cover(parts[anatomy::DURA], width));
     value = mix(value, hu.vessel, cover(parts[anatomy::VESSEL], width));
 
     let mut bleed = [0.0; 5];
