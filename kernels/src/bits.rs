@@ -38,18 +38,48 @@ pub fn pack(mask: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn unpack(bytes: &[u8], len: usize) -> Vec<u8> {
     let bytes = &bytes[..bytes.len().min(len.div_ceil(8))];
-    // Each byte of a word keeps its own bit of the eight.
-    let spread = |byte: u8| ones((u64::from(byte) * EACH) & 0x8040_2010_0804_0201).to_le_bytes();
     let mut elements = Vec::with_capacity(8 * bytes.len());
     bytes.iter().for_each(|byte| elements.extend_from_slice(&spread(*byte)));
     elements.truncate(len);
     elements
 }
 
+/// Elements of a word of bits.
+pub(crate) const WORD: usize = 64;
+
+/// At most as many elements as a word has bits, the first in the least significant bit.
+#[inline]
+pub(crate) fn word(elements: &[u8]) -> u64 {
+    let (eights, rest) = elements.as_chunks::<8>();
+    let bytes = eights.iter().map(|eight| gathered(ones(u64::from_le_bytes(*eight))));
+    let whole = bytes.enumerate().fold(0, |word, (at, byte)| word | u64::from(byte) << (8 * at));
+    rest.iter()
+        .enumerate()
+        .fold(whole, |word, (at, element)| word | u64::from(*element != 0) << (8 * eights.len() + at))
+}
+
+/// The elements of a word of bits, each 0 or 1.
+#[inline]
+pub(crate) fn elements(word: u64) -> [u8; WORD] {
+    let mut elements = [0; WORD];
+    for (eight, byte) in elements.as_chunks_mut::<8>().0.iter_mut().zip(word.to_le_bytes()) {
+        *eight = spread(byte);
+    }
+    elements
+}
+
+/// The bits of a byte, each as 0 or 1.
+#[inline]
+fn spread(byte: u8) -> [u8; 8] {
+    // Each byte of a word keeps its own bit of the eight.
+    ones((u64::from(byte) * EACH) & 0x8040_2010_0804_0201).to_le_bytes()
+}
+
 /// One in each byte of a word.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// One in each byte of a word that is not zero.
+#[inline]
 fn ones(word: u64) -> u64 {
     // Adding 127 to seven bits carries into the eighth unless they are zero.
     let low = 0x7f * EACH;
@@ -57,6 +87,7 @@ fn ones(word: u64) -> u64 {
 }
 
 /// The eight bytes of a word, each 0 or 1, as eight bits.
+#[inline]
 fn gathered(ones: u64) -> u8 {
     // Byte `i` times bit `7 * (8 - i)` lands on bit `56 + i`; no two bytes meet on a bit below.
     (ones.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
@@ -88,6 +119,14 @@ mod tests {
         #[test]
         fn packing_what_was_unpacked_is_identity(bytes in vec(any::<u8>(), 0..80)) {
             prop_assert_eq!(pack(&unpack(&bytes, bytes.len() * 8)), bytes);
+        }
+
+        #[test]
+        fn a_word_is_packed_as_bytes_are(mask in vec(any::<u8>(), 0..=WORD)) {
+            let mut bytes = pack(&mask);
+            bytes.resize(8, 0);
+            prop_assert_eq!(word(&mask).to_le_bytes().to_vec(), bytes);
+            prop_assert_eq!(elements(word(&mask))[..mask.len()].to_vec(), unpack(&pack(&mask), mask.len()));
         }
 
         #[test]

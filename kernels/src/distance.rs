@@ -8,7 +8,10 @@
 //! Distances lie between the centres of pixels. This function runs on the host.
 //!
 //! Source: Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, Theory of Computing 8:415-428,
-//! 2012, algorithm 1, along one axis after the other.
+//! 2012, algorithm 1, along one axis after the other. Along the first axis the mask has no heights yet, and steps are
+//! counted, for all of a plane at once.
+
+use crate::wide::widest;
 
 /// The distance of each pixel to the next pixel of the mask: 0 inside, infinite if the mask is empty.
 ///
@@ -21,7 +24,7 @@
 /// ```
 #[must_use]
 pub fn distance_mm(mask: &[u8], shape: [usize; 2], spacing_mm: [f64; 2]) -> Vec<f32> {
-    squares(mask, shape, spacing_mm).into_iter().map(|square| square.sqrt() as f32).collect()
+    widest(roots, &squares(mask, shape, spacing_mm))
 }
 
 /// The same in a volume `[depth, rows, columns]`, `spacing_mm` in the same order.
@@ -30,52 +33,136 @@ pub fn volume_distance_mm(mask: &[u8], shape: [usize; 3], spacing_mm: [f64; 3]) 
     squares(mask, shape, spacing_mm).into_iter().map(f64::sqrt).collect()
 }
 
-/// Squares of distances: a lower envelope along each axis after the other.
+#[inline(always)]
+fn roots(squares: &[f64]) -> Vec<f32> {
+    squares.iter().map(|square| square.sqrt() as f32).collect()
+}
+
+/// Bytes that one call over so many axes moves: the fewest, and the squares of the distances there and back for each axis.
+#[must_use]
+pub const fn bytes(elements: usize, axes: usize, distance: usize) -> usize {
+    floor_bytes(elements, distance) + 16 * axes * elements
+}
+
+/// The fewest bytes that the problem moves: each element of the mask once, each distance of so many bytes once.
+#[must_use]
+pub const fn floor_bytes(elements: usize, distance: usize) -> usize {
+    elements * (1 + distance)
+}
+
+/// Squares of distances: along the first axis by counting, then a lower envelope along each axis after the other.
 fn squares<const AXES: usize>(mask: &[u8], shape: [usize; AXES], spacing_mm: [f64; AXES]) -> Vec<f64> {
     debug_assert_eq!(mask.len(), shape.iter().product::<usize>(), "the length and the shape");
-    let mut squares: Vec<f64> = mask.iter().map(|pixel| if *pixel != 0 { 0.0 } else { f64::INFINITY }).collect();
-    for (axis, (len, spacing_mm)) in shape.iter().zip(spacing_mm).enumerate() {
+    if mask.is_empty() {
+        return Vec::new();
+    }
+    let mut squares = widest(along_first, (mask, mask.len() / shape[0], spacing_mm[0]));
+    for (axis, (len, spacing_mm)) in shape.iter().zip(spacing_mm).enumerate().skip(1) {
+        let mut envelope = Envelope::new(*len, spacing_mm);
         let step: usize = shape[axis + 1..].iter().product();
-        let starts = (0..squares.len()).filter(|start| (start / step.max(1)).is_multiple_of(*len));
-        for start in starts {
-            let line: Vec<f64> = squares[start..].iter().step_by(step).take(*len).copied().collect();
-            for (place, square) in lower_envelope(&line, spacing_mm).into_iter().enumerate() {
-                squares[start + place * step] = square;
+        if step == 1 {
+            squares.chunks_exact_mut(*len).for_each(|line| envelope.lower(line));
+            continue;
+        }
+        let mut line = vec![0.0; *len];
+        for lines in squares.chunks_exact_mut(len * step) {
+            for start in 0..step {
+                line.iter_mut().zip(lines[start..].iter().step_by(step)).for_each(|(to, from)| *to = *from);
+                envelope.lower(&mut line);
+                lines[start..].iter_mut().step_by(step).zip(&line).for_each(|(to, from)| *to = *from);
             }
         }
     }
     squares
 }
 
-/// For each point of a line the least of `height + distance^2` over all points.
-fn lower_envelope(heights: &[f64], spacing: f64) -> Vec<f64> {
-    // The parabolas that are lowest somewhere, each with the place where it begins to be.
-    let mut lowest: Vec<(usize, f64)> = Vec::new();
-    for (point, height) in heights.iter().enumerate().filter(|(_, height)| height.is_finite()) {
-        let place = point as f64 * spacing;
-        let begin = loop {
-            let Some(&(last, begin)) = lowest.last() else { break f64::NEG_INFINITY };
-            let other = last as f64 * spacing;
-            let meet = ((height + place * place) - (heights[last] + other * other)) / (2.0 * (place - other));
-            if meet > begin {
-                break meet;
-            }
-            lowest.pop();
-        };
-        lowest.push((point, begin));
+/// The squares of the distances along the first axis, whose places are `plane` elements each.
+#[inline(always)]
+fn along_first((mask, plane, spacing_mm): (&[u8], usize, f64)) -> Vec<f64> {
+    let mut steps: Vec<f64> = mask.iter().map(|element| if *element != 0 { 0.0 } else { f64::INFINITY }).collect();
+    let places = steps.len() / plane;
+    for place in 1..places {
+        let (before, after) = steps.split_at_mut(place * plane);
+        near(&mut after[..plane], &before[(place - 1) * plane..]);
     }
-    let mut current = 0;
-    let square_at = |point: usize| {
-        let place = point as f64 * spacing;
-        while lowest.get(current + 1).is_some_and(|(_, begin)| *begin < place) {
-            current += 1;
+    for place in (1..places).rev() {
+        let (before, after) = steps.split_at_mut(place * plane);
+        near(&mut before[(place - 1) * plane..], &after[..plane]);
+    }
+    steps.iter_mut().for_each(|steps| *steps *= *steps * spacing_mm * spacing_mm);
+    steps
+}
+
+/// One step more than a neighbor at most.
+#[inline(always)]
+fn near(steps: &mut [f64], neighbor: &[f64]) {
+    for (steps, neighbor) in steps.iter_mut().zip(neighbor) {
+        let further = neighbor + 1.0;
+        *steps = if further < *steps { further } else { *steps };
+    }
+}
+
+/// The parabolas that are lowest somewhere on a line, and what finds them.
+struct Envelope {
+    spacing_mm: f64,
+    /// For each number of steps between two vertices: what their difference at place 0 is multiplied by for the place,
+    /// in steps, where they meet.
+    inverse: Vec<f64>,
+    lowest: Vec<Parabola>,
+}
+
+#[derive(Clone, Copy)]
+struct Parabola {
+    vertex: usize,
+    /// The square at the vertex.
+    height: f64,
+    /// The height of the parabola at place 0.
+    start: f64,
+    /// Where, in steps, it begins to be the lowest.
+    begin: f64,
+}
+
+impl Envelope {
+    fn new(len: usize, spacing_mm: f64) -> Self {
+        let inverse = (0..len).map(|steps| 1.0 / (2.0 * spacing_mm * spacing_mm * steps as f64)).collect();
+        Self { spacing_mm, inverse, lowest: Vec::with_capacity(len) }
+    }
+
+    /// Replaces the heights of a line by the least of `height + distance^2` over all of its points.
+    fn lower(&mut self, line: &mut [f64]) {
+        self.lowest.clear();
+        for (vertex, height) in line.iter().copied().enumerate().filter(|(_, height)| height.is_finite()) {
+            let place_mm = vertex as f64 * self.spacing_mm;
+            let start = height + place_mm * place_mm;
+            let begin = loop {
+                let Some(last) = self.lowest.last() else { break f64::NEG_INFINITY };
+                let meet = (start - last.start) * self.inverse[vertex - last.vertex];
+                if meet > last.begin {
+                    break meet;
+                }
+                self.lowest.pop();
+            };
+            self.lowest.push(Parabola { vertex, height, start, begin });
         }
-        lowest.get(current).map_or(f64::INFINITY, |&(from, _)| {
-            let distance = place - from as f64 * spacing;
-            heights[from] + distance * distance
-        })
-    };
-    (0..heights.len()).map(square_at).collect()
+        let mut ends = self.lowest.iter().skip(1).map(|parabola| parabola.begin);
+        let mut done = 0;
+        for parabola in &self.lowest {
+            let end = ends.next().map_or(line.len(), |begin| first_from(begin).min(line.len()));
+            let end = end.max(done);
+            for (place, square) in (done..).zip(&mut line[done..end]) {
+                let distance_mm = place.abs_diff(parabola.vertex) as f64 * self.spacing_mm;
+                *square = parabola.height + distance_mm * distance_mm;
+            }
+            done = end;
+        }
+    }
+}
+
+/// The first place that is not before a point of a line.
+#[allow(clippy::cast_sign_loss, reason = "points before the line become its start")]
+fn first_from(point: f64) -> usize {
+    let whole = point as usize;
+    whole + usize::from(point > whole as f64)
 }
 
 #[cfg(test)]

@@ -13,12 +13,14 @@
 //!
 //! This module does not find runs of slices: all places of one call belong to one.
 
+mod host;
+
 use cubecl::prelude::*;
 
 use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, finite, finite_on, spread};
+use crate::launch::{check, finite, finite_on, on_processor, spread};
 use crate::resize::lerp;
 
 const KERNEL: &str = "fuse";
@@ -149,6 +151,9 @@ fn between(index: usize, offset: f32, len: usize) -> (usize, f32) {
 pub fn fuse(client: &Client, maps: &[f32], shape: [usize; 3], targets: &[Vec<Term>]) -> Result<Vec<f32>, KernelError> {
     check(KERNEL, "maps", maps.len(), shape.iter().product())?;
     check_terms(shape, targets)?;
+    if on_processor(client) {
+        return Ok(host::fuse(maps, shape, targets));
+    }
     on_device(&Array::upload(client, maps), shape, targets)?.download()
 }
 
@@ -315,9 +320,12 @@ mod tests {
             let maps: Vec<f32> = seed.iter().copied().cycle().take(shape.iter().product()).collect();
             let config = FuseConfig { reach, ..CONFIG };
             let targets: Vec<Vec<Term>> = (0..places.len()).map(|target| terms(&places, target, config)).collect();
-            let actual = fuse(&client(), &maps, shape, &targets).expect("maps");
-            // A few roundings of values up to 100.
-            assert_close(shape, &actual, &reference(&maps, shape, &targets), 100.0 * f32::EPSILON * 16.0);
+            let by_kernel = on_device(&Array::upload(&client(), &maps), shape, &targets).expect("maps");
+            let expected = reference(&maps, shape, &targets);
+            for actual in [fuse(&client(), &maps, shape, &targets).expect("maps"), by_kernel.download().expect("maps")] {
+                // A few roundings of values up to 100.
+                assert_close(shape, &actual, &expected, 100.0 * f32::EPSILON * 16.0);
+            }
         }
 
         #[test]

@@ -14,6 +14,8 @@
 //! Source: DICOM PS3.3 C.11.1 (rescale).
 #![allow(clippy::collapsible_if, reason = "on a device the right side of `&&` may be read although the left is false")]
 
+mod host;
+
 use cubecl::prelude::*;
 
 use crate::array::Array;
@@ -75,7 +77,7 @@ pub fn histogram(
     }
     if on_processor(client) {
         // Counting is too little work to bring the pixels to the runtime.
-        return Ok(reference(stored, rescale, region, lower_hu, bins));
+        return Ok(host::histogram(stored, rescale, region, lower_hu, bins));
     }
     let inside = Array::upload(client, region);
     let counts = match stored {
@@ -169,6 +171,14 @@ impl Bounds {
             if found > high { i32::MAX } else { found }
         };
         Self { sign, least: (1..bins).map(first_of).chain([i32::MAX]).collect() }
+    }
+
+    /// The range of signed values, of stored ones in `[low, high]`, outside of which all count as its ends do.
+    fn distinct(&self, [low, high]: [i32; 2]) -> [i32; 2] {
+        let (low, high) = if self.sign < 0 { (-high, -low) } else { (low, high) };
+        let first = self.least.first().map_or(low, |least| (*least).min(high + 1) - 1).max(low);
+        let last = self.least.iter().rev().nth(1).map_or(first, |least| (*least).min(high)).max(first);
+        [first, last]
     }
 }
 

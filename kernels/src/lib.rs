@@ -72,6 +72,7 @@ mod launch;
 #[cfg(test)]
 #[cfg(feature = "cpu")]
 mod ptx;
+mod wide;
 
 pub use array::Array;
 pub use device::{Client, Device, DeviceError};

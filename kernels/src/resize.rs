@@ -20,8 +20,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// The axis from `from` inputs, at least one, to `to` outputs.
     pub(crate) fn new(from: usize, to: usize) -> Self {
-        let (low, fraction) = (0..to).map(|index| position(index, from, to)).map(|(low, f)| (low as u32, f)).unzip();
-        Self { low, fraction }
+        (0..to).map(|index| position(index, from, to)).map(|(low, fraction)| (low as u32, fraction)).collect()
     }
 
     /// The first and the last output between each two inputs, in order: all others lie between two of these.
@@ -30,6 +29,36 @@ impl Linear {
         let starts = |index: usize| index == 0 || self.low[index - 1] != self.low[index];
         let is_end = |index: usize| starts(index) || index == last || starts(index + 1);
         (0..self.low.len()).filter(|index| is_end(*index)).map(|index| index as u32).collect()
+    }
+
+    /// Some outputs of the axis.
+    pub(crate) fn only(&self, outputs: &[u32]) -> Self {
+        let kept = outputs.iter().map(|output| *output as usize);
+        kept.map(|output| (self.low[output], self.fraction[output])).collect()
+    }
+
+    /// Rows of so many columns, at least one, resampled along this axis.
+    pub(crate) fn widened(&self, values: &[f32], columns: usize) -> Vec<f32> {
+        let mut wide = Vec::with_capacity(values.len() / columns * self.low.len());
+        for row in values.chunks_exact(columns) {
+            let mut done = 0;
+            // Outputs between the same two inputs at a time.
+            for outputs in self.low.chunk_by(|a, b| a == b) {
+                let left = outputs[0] as usize;
+                let (from, to) = (row[left], row[(left + 1).min(columns - 1)]);
+                let fractions = &self.fraction[done..][..outputs.len()];
+                wide.extend(fractions.iter().map(|fraction| lerp(from, to, *fraction)));
+                done += outputs.len();
+            }
+        }
+        wide
+    }
+}
+
+impl FromIterator<(u32, f32)> for Linear {
+    fn from_iter<I: IntoIterator<Item = (u32, f32)>>(outputs: I) -> Self {
+        let (low, fraction) = outputs.into_iter().unzip();
+        Self { low, fraction }
     }
 }
 
@@ -56,39 +85,22 @@ pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     if values.is_empty() {
         return Vec::new();
     }
+    let down = Linear::new(from[0], to[0]);
+    let wide = Linear::new(from[1], to[1]).widened(values, from[1]);
+    let row = |row: usize| &wide[row.min(from[0] - 1) * to[1]..][..to[1]];
     let mut result = Vec::with_capacity(to[0] * to[1]);
-    rows(values, from, to, 0..to[0], |_, [above, below], fraction| {
-        result.extend(above.iter().zip(below).map(|(above, below)| lerp(*above, *below, fraction)));
-    });
+    for (low, fraction) in down.low.iter().zip(&down.fraction) {
+        let rows = row(*low as usize).iter().zip(row(*low as usize + 1));
+        result.extend(rows.map(|(above, below)| lerp(*above, *below, *fraction)));
+    }
     result
 }
 
-/// Hands the rows of a plane that [`bilinear`] gives to `each`, those of `which`: the index, the rows of the input above and
-/// below, resampled to the columns, and how far the row lies between them.
-pub(crate) fn rows(
-    values: &[f32],
-    from: [usize; 2],
-    to: [usize; 2],
-    which: impl Iterator<Item = usize>,
-    mut each: impl FnMut(usize, [&[f32]; 2], f32),
-) {
-    let columns: Vec<(usize, f32)> = (0..to[1]).map(|column| position(column, from[1], to[1])).collect();
-    let widen = |row: usize, wide: &mut Vec<f32>| {
-        let row = &values[row * from[1]..][..from[1]];
-        let between = |&(left, across): &(usize, f32)| lerp(row[left], row[(left + 1).min(from[1] - 1)], across);
-        wide.clear();
-        wide.extend(columns.iter().map(between));
-    };
-    let (mut above, mut below, mut held) = (Vec::new(), Vec::new(), None);
-    for row in which {
-        let (low, fraction) = position(row, from[0], to[0]);
-        if held != Some(low) {
-            widen(low, &mut above);
-            widen((low + 1).min(from[0] - 1), &mut below);
-            held = Some(low);
-        }
-        each(row, [&above, &below], fraction);
-    }
+/// Bytes that [`bilinear`] moves, and the fewest: each value once, each cell once. The rows at the new columns between, which
+/// are read twice for each row of cells that lies between them, stay in a cache.
+#[must_use]
+pub const fn bytes(from: [usize; 2], to: [usize; 2]) -> usize {
+    4 * (from[0] * from[1] + to[0] * to[1])
 }
 
 /// A value on the way from `a` to `b`; exactly `a` where they are equal.

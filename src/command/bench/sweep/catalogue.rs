@@ -8,7 +8,10 @@ use kernels::distance::distance_mm;
 use kernels::morphology::{close, disk_mm};
 use kernels::units::{Rescale, Stored, Window};
 use kernels::window::{Filter, Frame, Intensity, Plan, Slices};
-use kernels::{Array, Client, Device, KernelError, backend, bits, cam, fuse, histogram, overlap, window};
+use kernels::{
+    Array, Client, Device, KernelError, backend, bits, cam, components, distance, fuse, histogram, morphology, overlap,
+    window,
+};
 
 use super::case::{Case, Place, Work};
 use crate::command::bench::input::{INTERCEPT_HU, bright, head, neighbors, numbers, repeated, speckles};
@@ -53,7 +56,7 @@ pub(super) const ENTRIES: [Entry; 24] = [
     Entry { name: "histogram", case: |asked| counts(asked, Way::Used) },
     Entry { name: "histogram/runtime", case: |asked| counts(asked, Way::Runtime) },
     Entry { name: "morphology/close", case: |asked| Some(closed(asked)) },
-    Entry { name: "distance", case: |asked| Some(distance(asked)) },
+    Entry { name: "distance", case: |asked| Some(distances(asked)) },
     Entry { name: "components", case: |asked| Some(volume(asked)) },
     Entry { name: "overlap", case: |asked| Some(overlapping(asked)) },
     Entry { name: "pack", case: |asked| Some(packed(asked)) },
@@ -331,7 +334,7 @@ fn counts(asked: Asked, way: Way) -> Option<Case> {
 fn closed(asked: Asked) -> Case {
     let Asked { size, batch, .. } = asked;
     let shape = format!("u8 {batch} x {size} x {size} to the same, disk of 5 pixels");
-    host(asked, shape, batch * size * size * 2, move || {
+    host(asked, shape, morphology::bytes(batch * size * size), move || {
         let all = repeated(&bright(size), batch);
         let element = disk_mm(5.0, [1.0; 2]);
         Box::new(move || {
@@ -342,10 +345,10 @@ fn closed(asked: Asked) -> Case {
     })
 }
 
-fn distance(asked: Asked) -> Case {
+fn distances(asked: Asked) -> Case {
     let Asked { size, batch, .. } = asked;
     let shape = format!("u8 {batch} x {size} x {size} to f32 of the same");
-    host(asked, shape, batch * size * size * 5, move || {
+    host(asked, shape, distance::floor_bytes(batch * size * size, size_of::<f32>()), move || {
         let all = repeated(&bright(size), batch);
         Box::new(move || {
             for slice in all.chunks(size * size) {
@@ -358,7 +361,7 @@ fn distance(asked: Asked) -> Case {
 fn volume(asked: Asked) -> Case {
     let Asked { size, batch, .. } = asked;
     let shape = format!("u8 {batch} x {size} x {size} to u32 of the same, 26 neighbors");
-    host(asked, shape, batch * size * size * 5, move || {
+    host(asked, shape, components::bytes(batch * size * size), move || {
         let all = speckles(batch * size * size);
         Box::new(move || {
             black_box(components3(&all, [batch, size, size]));
