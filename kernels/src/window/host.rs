@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{Axis, Filter, Frame, Intensity};
 use crate::units::{Stored, Window};
+use crate::wide::widest;
 
 /// Images of frames of `shape`, none of whose sizes is zero.
 pub(super) fn batch<O: Intensity>(
@@ -17,7 +18,7 @@ pub(super) fn batch<O: Intensity>(
     let mut result = vec![O::default(); frames.len() * image];
     let axes = [filter.axis(shape[0], size[0]), filter.axis(shape[1], size[1])];
     let axes = (shape != size).then_some(&axes);
-    let one = |(frame, image): (&Frame<'_>, &mut [O])| wide(frame, shape[1], windows, axes, image);
+    let one = |(frame, image): (&Frame<'_>, &mut [O])| widest(image_of, ((frame, shape[1], windows, axes), image));
     match frames {
         [frame] => one((frame, &mut result)),
         _ => frames.par_iter().zip(result.par_chunks_mut(image)).for_each(one),
@@ -25,41 +26,12 @@ pub(super) fn batch<O: Intensity>(
     result
 }
 
-/// An image of a frame, in the widest vectors that this processor has.
-fn wide<O: Intensity>(
-    frame: &Frame<'_>,
-    columns: usize,
-    windows: &[Window],
-    axes: Option<&[Axis; 2]>,
-    image: &mut [O],
-) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn with_avx2<O: Intensity>(
-            frame: &Frame<'_>,
-            columns: usize,
-            windows: &[Window],
-            axes: Option<&[Axis; 2]>,
-            image: &mut [O],
-        ) {
-            narrow(frame, columns, windows, axes, image);
-        }
-        // SAFETY: the processor has what the function is compiled for.
-        return unsafe { with_avx2(frame, columns, windows, axes, image) };
-    }
-    narrow(frame, columns, windows, axes, image);
-}
+/// What an image of a frame is made from: the frame, its columns, the windows, and the axes if its size is another.
+type Parts<'a> = (&'a Frame<'a>, usize, &'a [Window], Option<&'a [Axis; 2]>);
 
-/// An image of a frame: without axes, of its size.
+/// An image of a frame.
 #[inline(always)]
-fn narrow<O: Intensity>(
-    frame: &Frame<'_>,
-    columns: usize,
-    windows: &[Window],
-    axes: Option<&[Axis; 2]>,
-    image: &mut [O],
-) {
+fn image_of<O: Intensity>(((frame, columns, windows, axes), image): (Parts<'_>, &mut [O])) {
     match axes {
         None => equal(frame, columns, windows, image),
         Some(axes) => resampled(frame, columns, windows, axes, image),
