@@ -16,7 +16,7 @@ use crate::model::{ModelError, connect, host};
 /// # Errors
 ///
 /// Returns [`ModelError::Length`] if the array has not the length of the shape, [`ModelError::Device`] if the device
-/// fails, [`ModelError::NotBuilt`] if this build lacks it.
+/// fails, [`ModelError::NoDevice`] if this build or this machine lacks it.
 #[allow(clippy::needless_pass_by_value, reason = "the memory becomes the tensor's, which may then change it in place")]
 pub fn tensor_of<const D: usize>(
     array: Array<f32>,
