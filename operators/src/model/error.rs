@@ -72,7 +72,7 @@ pub enum ModelError {
         expected: usize,
     },
     /// This build or this machine lacks the device.
-    #[error("no network runs on this device: {0}")]
+    #[error(transparent)]
     NoDevice(#[from] DeviceError),
     /// The engine does not run on the device.
     #[error("the {engine} engine runs on cpu only, not on {device}")]
