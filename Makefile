@@ -1,6 +1,7 @@
 # make demo    everything from nothing to a result: prepare, build, stream synthetic studies, show what came out
 # make test    everything from nothing to a verdict: prepare, build, run every check
 # make laws    the laws of the streaming graph on 10,000 cases each (LAW_CASES=...): hours on two cores
+# make wgpu    the tests of kernels and tensors on an adapter of WebGPU: ten minutes and more to build
 #
 # One profile (release) and one feature set, so that the dependencies are built once.
 
@@ -9,7 +10,7 @@ CARGO_FLAGS = --release --locked
 LAW_CASES ?= 10000
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test laws setup build format lint unit docs bench gpu-check clean
+.PHONY: demo test laws setup build format lint unit docs bench gpu-check wgpu clean
 
 demo: build
 	target/release/hemoflow demo --out demo-out
@@ -45,6 +46,11 @@ bench: build
 gpu-check: setup
 	scripts/gpu-check build --device cpu
 	scripts/gpu-check run --device cpu --quick --out target/gpu-check-cpu
+
+# The tests of kernels and tensors on the adapter of Vulkan, which may be a processor's (mesa-vulkan-drivers): no part of
+# `make test`, since its dependencies are built once more.
+wgpu: setup
+	scripts/gpu-check test --device wgpu
 
 clean:
 	$(CARGO) clean

@@ -43,6 +43,9 @@ def hardware(device):
     if device == "cpu":
         names = re.findall(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
         return f"{names[0] if names else platform.processor()}, {os.cpu_count()} virtual cores", "none"
+    if device == "wgpu":
+        told = adapter()
+        return (told.removeprefix("found: "), "as wgpu found it") if told.startswith("found: ") else ("none", told)
     asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
@@ -62,6 +65,20 @@ def libcuda():
     if status:
         return False, f"status {status}"
     return True, f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def adapter():
+    """What wgpu finds on this machine, as our program tells it."""
+    name = "device::tests::a_device_is_found_or_what_is_missing_is_named"
+    run = subprocess.run(
+        [HERE / "bin/kernels-tests", "--exact", name, "--nocapture"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment("cpu"),
+    )
+    found = re.search(r"^wgpu: (.*)$", run.stdout, re.MULTILINE)
+    return found[1] if found else f"exit status {run.returncode}"
 
 
 def tests(said):
@@ -203,6 +220,12 @@ def main():
     if device == "cuda":
         begun = time.monotonic()
         check.note("driver", *(lambda passed, told: (passed, time.monotonic() - begun, told))(*libcuda()))
+    if device == "wgpu":
+        begun, told = time.monotonic(), adapter()
+        if not told.startswith("found: "):
+            check.skip("all steps", told)
+            sys.exit(0 if check.write() else 1)
+        check.note("driver", True, time.monotonic() - begun, told)
     check.step("program", [*hemoflow, "--version"], 30, tell=str.strip)
     check.step("kernel tests", [HERE / "bin/kernels-tests", "--skip", "ptx::", "--skip", "executor::"], 150, tell=tests)
     if (HERE / "bin/operators-tests").is_file():
@@ -213,8 +236,10 @@ def main():
     check.step("bench kernels", [*hemoflow, "bench", "kernels", "--json", *quick, *seconds], 150, table=True)
     check.step("bench models", [*hemoflow, "bench", "models", "--json", *quick, *seconds], 200, table=True)
     if device != "cpu":
-        narrow = ["--precision", "bf16", "--arch", "resnet18,resnet101"]
-        check.step("bench models bf16", [*hemoflow, "bench", "models", "--json", *narrow, *seconds], 200, table=True)
+        # WebGPU has no bf16.
+        precision = "f16" if device == "wgpu" else "bf16"
+        narrow = ["--precision", precision, "--arch", "resnet18,resnet101"]
+        check.step(f"bench models {precision}", [*hemoflow, "bench", "models", "--json", *narrow, *seconds], 200, table=True)
     beside(check, device, quick)
     with tempfile.TemporaryDirectory() as work:
         data = ["--data", HERE / "data/dicom", "--labels", HERE / "data/labels.csv", "--out", f"{work}/model"]

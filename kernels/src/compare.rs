@@ -2,7 +2,10 @@
 
 use std::env;
 
+use cubecl::prelude::Scalar;
+
 use crate::device::{Client, Device};
+use crate::launch::check_element;
 
 /// The environment variable that names the device of tests: `cpu`, which is the default, `cuda`, `wgpu`, or `shadow`, a
 /// GPU that is not there.
@@ -16,6 +19,15 @@ pub(crate) fn client() -> Client {
         Ok(name) => name.parse::<Device>().and_then(Device::client).expect("a device for tests"),
         Err(_) => Device::default().client().expect("a device for tests"),
     }
+}
+
+/// Whether the device has memory of such elements; if not, says what is skipped.
+pub(crate) fn has<E: Scalar>(test: &str) -> bool {
+    let found = check_element::<E>(&client(), "test");
+    if let Err(error) = &found {
+        println!("skipped: {test}: {error}");
+    }
+    found.is_ok()
 }
 
 /// Fails unless all values agree within `tolerance`, and says where they do not: positions are `[depth, row, column]`

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
 
 /// A client of the device's queue: what a kernel is launched with.
 pub type Client = cubecl::client::Client;
@@ -36,29 +39,65 @@ pub enum DeviceError {
         /// The Cargo feature that adds it.
         feature: &'static str,
     },
+    /// This machine lacks the device, or what leads to it.
+    #[error("{device} is not on this machine, where {available} such devices answer: it needs {needs}")]
+    Missing {
+        /// The device.
+        device: Device,
+        /// How many of its kind there are.
+        available: usize,
+        /// What it needs.
+        needs: &'static str,
+    },
 }
+
+/// Devices that were found: asking the system again takes milliseconds, and loads its drivers anew.
+static FOUND: Mutex<Vec<(Device, cubecl::Device)>> = Mutex::new(Vec::new());
 
 impl Device {
     /// Connects to the device.
     ///
     /// # Errors
     ///
-    /// Returns [`DeviceError::NotBuilt`] if this build lacks the runtime.
+    /// As [`Device::find`].
     pub fn client(self) -> Result<Client, DeviceError> {
-        match self {
-            #[cfg(feature = "cpu")]
-            Self::Cpu => Ok(cubecl::Device::Cpu(cubecl::cpu::CpuDevice).client()),
-            #[cfg(not(feature = "cpu"))]
-            Self::Cpu => Err(DeviceError::NotBuilt { device: self, feature: "cpu" }),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => Ok(cubecl::Device::Cuda(cubecl::cuda::CudaDevice { index }).client()),
-            #[cfg(not(feature = "cuda"))]
-            Self::Cuda(_) => Err(DeviceError::NotBuilt { device: self, feature: "cuda" }),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(cubecl::Device::Wgpu(cubecl::wgpu::WgpuDevice::default()).client()),
-            #[cfg(not(feature = "wgpu"))]
-            Self::Wgpu => Err(DeviceError::NotBuilt { device: self, feature: "wgpu" }),
+        Ok(self.found()?.client())
+    }
+
+    /// Asks whether this build and this machine have the device, and does not connect to it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DeviceError::NotBuilt`] if this build lacks the runtime, [`DeviceError::Missing`] if the machine lacks
+    /// the driver or the device.
+    pub fn find(self) -> Result<(), DeviceError> {
+        self.found().map(drop)
+    }
+
+    fn found(self) -> Result<cubecl::Device, DeviceError> {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, device)) = found.iter().find(|(name, _)| *name == self) {
+            return Ok(device.clone());
         }
+        let (asked, feature, needs) = match self {
+            Self::Cpu => (cubecl::Device::cpu(), "cpu", "a processor"),
+            Self::Cuda(index) => {
+                (cubecl::Device::cuda(index), "cuda", "the NVIDIA driver (libcuda.so.1) and a GPU that it shows")
+            }
+            Self::Wgpu => (
+                cubecl::Device::wgpu(WgpuDeviceKind::DefaultDevice),
+                "wgpu",
+                "the Vulkan loader (libvulkan.so.1) and a driver that shows an adapter",
+            ),
+        };
+        let device = asked.map_err(|error| match error {
+            DeviceUnavailable::NotLinked(_) => DeviceError::NotBuilt { device: self, feature },
+            DeviceUnavailable::NoSuchDevice { available, .. } => {
+                DeviceError::Missing { device: self, available, needs }
+            }
+        })?;
+        found.push((self, device.clone()));
+        Ok(device)
     }
 }
 
@@ -89,7 +128,10 @@ impl FromStr for Device {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::array::Array;
 
     #[test]
     fn parses_what_it_prints() {
@@ -103,6 +145,78 @@ mod tests {
     fn refuses_names_of_no_device() {
         for name in ["", "gpu", "cuda:", "cuda:x", "cpu:0"] {
             assert!(name.parse::<Device>().is_err(), "{name:?} was taken");
+        }
+    }
+
+    /// What a device that is asked for comes to.
+    fn told(device: Device) -> String {
+        match device.client() {
+            Ok(client) => {
+                let sent = [1.0, -2.5, 3.0];
+                let back = Array::<f32>::upload(&client, &sent).download();
+                assert_eq!(back.as_deref(), Ok(&sent[..]), "{device} was found");
+                format!("found: {}", client.properties().identity.name)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn is_built(device: Device) -> bool {
+        match device {
+            Device::Cpu => cfg!(feature = "cpu"),
+            Device::Cuda(_) => cfg!(feature = "cuda"),
+            Device::Wgpu => cfg!(feature = "wgpu"),
+        }
+    }
+
+    #[test]
+    fn a_device_is_found_or_what_is_missing_is_named() {
+        for (device, library) in [(Device::Cuda(0), "libcuda.so.1"), (Device::Wgpu, "libvulkan.so.1")] {
+            let told = told(device);
+            println!("\n{device}: {told}");
+            if is_built(device) {
+                assert!(told.starts_with("found: ") || told.contains(library), "{told}");
+            } else {
+                assert!(told.contains("--features"), "{told}");
+            }
+        }
+        let beyond = Device::Cuda(9999).find().expect_err("no machine has so many");
+        let expected = if is_built(Device::Cuda(0)) { "libcuda.so.1" } else { "--features cuda" };
+        assert!(beyond.to_string().contains(expected), "{beyond}");
+    }
+
+    /// The device that the process below asks for.
+    const HIDDEN: &str = "HEMOFLOW_HIDDEN_DEVICE";
+
+    #[test]
+    fn a_hidden_device_is_told() {
+        if let Ok(device) = std::env::var(HIDDEN) {
+            println!("told: {}", told(device.parse().expect("a device")));
+        }
+    }
+
+    /// In a process to which the drivers show nothing, whether this machine has them or not.
+    #[test]
+    fn a_machine_without_the_device_gets_an_error_and_no_panic() {
+        for (device, library) in [(Device::Cuda(0), "libcuda.so.1"), (Device::Wgpu, "libvulkan.so.1")] {
+            if !is_built(device) {
+                println!("skipped: a_machine_without_the_device_gets_an_error_and_no_panic: no {device} in this build");
+                continue;
+            }
+            let run = Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", "device::tests::a_hidden_device_is_told", "--nocapture"])
+                .env(HIDDEN, device.to_string())
+                .env("CUDA_VISIBLE_DEVICES", "")
+                .envs(
+                    ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"]
+                        .map(|name| (name, "/dev/null")),
+                )
+                .output()
+                .expect("a run of one test");
+            let said = String::from_utf8_lossy(&run.stdout);
+            let told = said.lines().find(|line| line.contains("told: ")).unwrap_or_default();
+            assert!(run.status.success() && told.contains("is not on this machine"), "{device}: {said}");
+            assert!(told.contains(library), "{device}: {told}");
         }
     }
 }

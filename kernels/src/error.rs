@@ -34,6 +34,14 @@ pub enum KernelError {
         /// The element.
         index: usize,
     },
+    /// The device has no memory of such elements.
+    #[error("{kernel}: no {element} on this device")]
+    Element {
+        /// The kernel.
+        kernel: &'static str,
+        /// The element.
+        element: &'static str,
+    },
     /// The device failed.
     #[error("{kernel}: the device failed: {reason}")]
     Device {

@@ -2,8 +2,8 @@
 //!
 //! | | shape | unit |
 //! |---|---|---|
-//! | `stored` | `[pixels]` | stored value |
-//! | `region` | `[pixels]` | not 0 where a pixel counts |
+//! | `stored` | `[pixels]`; on a device two in a word ([`Pixels`]) | stored value |
+//! | `region` | `[pixels]`; on a device packed ([`Bits`]) | not 0 where a pixel counts |
 //! | result | `[bins]` | pixels; bin `b` counts `lower_hu + b` HU |
 //!
 //! HU are rounded to integers, halves away from zero. What lies below the first bin counts in it, what lies above the
@@ -22,6 +22,7 @@ use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
 use crate::launch::{check, on_processor, spread};
+use crate::pack::Bits;
 use crate::units::{Rescale, Stored};
 
 const KERNEL: &str = "histogram";
@@ -79,26 +80,48 @@ pub fn histogram(
         // Counting is too little work to bring the pixels to the runtime.
         return Ok(host::histogram(stored, rescale, region, lower_hu, bins));
     }
-    let inside = Array::upload(client, region);
-    let counts = match stored {
-        Stored::Signed(values) => on_device(&Array::upload(client, values), rescale, &inside, lower_hu, bins)?,
-        Stored::Unsigned(values) => on_device(&Array::upload(client, values), rescale, &inside, lower_hu, bins)?,
-    };
-    counts.download()
+    let (pixels, inside) = (Pixels::upload(client, stored)?, Bits::upload(client, region));
+    on_device(&pixels, rescale, &inside, lower_hu, bins)?.download()
 }
 
-/// An element that stored values have: `i16` or `u16`.
-pub trait StoredValue: Int + CubeElement {
-    /// The least and the greatest value.
-    const RANGE: [i32; 2];
+/// Stored values on a device, two in a word, the first in the lower half: not every device has memory of 16-bit elements.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    words: Array<u32>,
+    signed: bool,
+    len: usize,
 }
 
-impl StoredValue for i16 {
-    const RANGE: [i32; 2] = [i16::MIN as i32, i16::MAX as i32];
-}
+impl Pixels {
+    /// Copies stored values to the device.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`KernelError::Length`] if the device gives less memory than it was asked for.
+    pub fn upload(client: &Client, stored: Stored<'_>) -> Result<Self, KernelError> {
+        let (handle, signed) = match stored {
+            Stored::Signed(values) => (Array::upload(client, values).handle().clone(), true),
+            Stored::Unsigned(values) => (Array::upload(client, values).handle().clone(), false),
+        };
+        Ok(Self { words: Array::from_handle(client, handle, stored.len().div_ceil(2))?, signed, len: stored.len() })
+    }
 
-impl StoredValue for u16 {
-    const RANGE: [i32; 2] = [0, u16::MAX as i32];
+    /// The number of pixels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no pixel.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The least and the greatest stored value that there may be.
+    fn range(&self) -> [i32; 2] {
+        if self.signed { [i16::MIN.into(), i16::MAX.into()] } else { [0, u16::MAX.into()] }
+    }
 }
 
 /// Counts the HU of the pixels in `region` on their device; does not wait for it.
@@ -106,33 +129,34 @@ impl StoredValue for u16 {
 /// # Errors
 ///
 /// As [`histogram`], but for what fails on the device: that is told where the result is waited for.
-pub fn on_device<I: StoredValue>(
-    stored: &Array<I>,
+pub fn on_device(
+    stored: &Pixels,
     rescale: Rescale,
-    region: &Array<u8>,
+    region: &Bits,
     lower_hu: i32,
     bins: usize,
 ) -> Result<Array<u32>, KernelError> {
     check(KERNEL, "region", region.len(), stored.len())?;
-    let client = stored.client();
+    let client = stored.words.client();
     let counts = Array::upload(client, &vec![0_u32; bins]);
     if stored.is_empty() || bins == 0 {
         return Ok(counts);
     }
-    let bounds = Bounds::new(I::RANGE, rescale, lower_hu, bins);
-    let spread = spread(client, KERNEL, stored.len().max(bins))?;
-    // SAFETY: the kernel compares its position with the length of `stored`, which `region` has as well. The search
-    // stays below the length of `least`, and ends below the number of bins because the last bound is above all.
+    let bounds = Bounds::new(stored.range(), rescale, lower_hu, bins);
+    let spread = spread(client, KERNEL, stored.words.len().max(bins))?;
+    // SAFETY: the kernel compares its position with the length of `words`; `region` has a word for sixteen of them, or
+    // for the last fewer. The search stays below the length of `least`, and ends below the number of bins because the last bound is above all.
     unsafe {
-        histogram_kernel::launch_unchecked::<I>(
+        histogram_kernel::launch_unchecked(
             client,
             spread.cubes,
             spread.units,
-            stored.argument(),
-            region.argument(),
+            stored.words.argument(),
+            region.words().argument(),
             Array::upload(client, &bounds.least).argument(),
             counts.argument(),
             bounds.sign,
+            if stored.signed { 65_536 } else { 0 },
             bins.ilog2() + 1,
             spread.run,
         );
@@ -140,11 +164,11 @@ pub fn on_device<I: StoredValue>(
     Ok(counts)
 }
 
-/// Bytes that one call moves: stored values and region once, the bounds, and the counts there and back. The same are the
-/// fewest; counting them in memory is done in a cache.
+/// Bytes that one call moves: stored values and a bit of the region each once, the bounds, and the counts there and back.
+/// The same are the fewest; counting them in memory is done in a cache.
 #[must_use]
 pub const fn bytes(pixels: usize, bins: usize) -> usize {
-    3 * pixels + 12 * bins
+    2 * pixels + pixels.div_ceil(8) + 12 * bins
 }
 
 /// The bounds of bins in stored values.
@@ -183,31 +207,39 @@ impl Bounds {
 }
 
 #[cube(launch_unchecked)]
-fn histogram_kernel<I: Int>(
-    stored: &[I],
-    region: &[u8],
+fn histogram_kernel(
+    words: &[u32],
+    region: &[u32],
     least: &[i32],
     counts: &[Atomic<u32>],
     sign: i32,
+    less: i32,
     halvings: u32,
     run: usize,
 ) {
     for k in 0..run {
-        let pixel = ABSOLUTE_POS * run + k;
-        if pixel < stored.len() {
-            if region[pixel] != 0u8 {
-                let value = i32::cast_from(stored[pixel]) * sign;
-                // The number of bounds that are not above the value.
-                let mut bin = 0usize;
-                for halving in 0..halvings {
-                    let next = bin + (1usize << ((halvings - 1 - halving) as usize));
-                    if next <= least.len() {
-                        if least[next - 1] <= value {
-                            bin = next;
+        let position = ABSOLUTE_POS * run + k;
+        if position < words.len() {
+            let word = words[position];
+            // Two bits of the region; those beyond the last pixel are zero.
+            let inside = region[position / 16] >> (u32::cast_from(position % 16) * 2u32);
+            for half in 0..2u32 {
+                if (inside >> half) & 1u32 != 0u32 {
+                    let bits = i32::cast_from((word >> (half * 16u32)) & 0xffffu32);
+                    // What has a sign bit is `less` less than it reads.
+                    let value = (bits - select(bits >= 32_768i32, less, 0i32)) * sign;
+                    // The number of bounds that are not above the value.
+                    let mut bin = 0usize;
+                    for halving in 0..halvings {
+                        let next = bin + (1usize << ((halvings - 1 - halving) as usize));
+                        if next <= least.len() {
+                            if least[next - 1] <= value {
+                                bin = next;
+                            }
                         }
                     }
+                    counts[bin].fetch_add(1u32);
                 }
-                counts[bin].fetch_add(1u32);
             }
         }
     }
@@ -231,12 +263,10 @@ mod tests {
 
     /// What the kernel counts, whatever the device.
     fn by_kernel(stored: Stored<'_>, rescale: Rescale, region: &[u8], lower_hu: i32, bins: usize) -> Vec<u32> {
-        let (client, region) = (client(), Array::upload(&client(), region));
-        let counts = match stored {
-            Stored::Signed(values) => on_device(&Array::upload(&client, values), rescale, &region, lower_hu, bins),
-            Stored::Unsigned(values) => on_device(&Array::upload(&client, values), rescale, &region, lower_hu, bins),
-        };
-        counts.expect("counts").download().expect("counts")
+        let client = client();
+        let pixels = Pixels::upload(&client, stored).expect("pixels");
+        let counts = on_device(&pixels, rescale, &Bits::upload(&client, region), lower_hu, bins);
+        counts.and_then(|counts| counts.download()).expect("counts")
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! How a launch spreads its results over a device.
 
+use cubecl::features::TypeUsage;
 use cubecl::prelude::*;
 
 use crate::device::Client;
@@ -48,6 +49,15 @@ pub(crate) fn lanes(client: &Client, bytes: usize, len: usize) -> usize {
 /// Whether the device is the processor: functions that take slices then use the host's loops.
 pub(crate) fn on_processor(client: &Client) -> bool {
     client.properties().hardware.num_cpu_cores.is_some()
+}
+
+/// Refuses elements that the device has no memory of: WebGPU has no `bf16`, and not everywhere `f16`.
+pub(crate) fn check_element<E: Scalar>(client: &Client, kernel: &'static str) -> Result<(), KernelError> {
+    if E::supported_uses(client).contains(TypeUsage::Buffer) {
+        return Ok(());
+    }
+    let name = std::any::type_name::<E>();
+    Err(KernelError::Element { kernel, element: name.rsplit("::").next().unwrap_or(name) })
 }
 
 /// Refuses an array that has not the length that its shape says.

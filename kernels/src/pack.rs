@@ -11,7 +11,8 @@
 //! Source: DICOM PS3.5 8.1.1 and PS3.3 C.8.20.2.
 
 use crate::array::Array;
-use crate::bits::unpack;
+use crate::bits::{pack, unpack};
+use crate::device::Client;
 use crate::error::KernelError;
 use crate::launch::check;
 
@@ -23,6 +24,15 @@ pub struct Bits {
 }
 
 impl Bits {
+    /// Packs a mask, not 0 inside, and copies it to the device.
+    #[must_use]
+    pub fn upload(client: &Client, mask: &[u8]) -> Self {
+        let mut bytes = pack(mask);
+        bytes.resize(bytes.len().next_multiple_of(size_of::<u32>()), 0);
+        let words: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        Self { words: Array::upload(client, &words), len: mask.len() }
+    }
+
     /// The mask of `len` elements in `words`, whose further bits are zero.
     ///
     /// # Errors
@@ -78,7 +88,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bits::pack;
     use crate::compare::client;
 
     proptest! {
@@ -88,9 +97,11 @@ mod tests {
             bytes.resize(mask.len().div_ceil(32) * 4, 0);
             let words: Vec<u32> =
                 bytes.chunks(4).map(|word| word.iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte))).collect();
-            let bits = Bits::new(Array::upload(&client(), &words), mask.len()).expect("bits");
-            prop_assert_eq!(bits.download().expect("bytes"), pack(&mask));
-            prop_assert_eq!(bits.unpacked().expect("a mask"), mask);
+            for bits in [Bits::new(Array::upload(&client(), &words), mask.len()).expect("bits"), Bits::upload(&client(), &mask)] {
+                prop_assert_eq!(bits.download().expect("bytes"), pack(&mask));
+                prop_assert_eq!(bits.unpacked().expect("a mask"), mask.clone());
+                prop_assert_eq!(bits.words().len(), words.len());
+            }
         }
     }
 

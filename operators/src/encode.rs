@@ -172,9 +172,11 @@ mod tests {
 
     #[test]
     fn what_stays_on_the_device_is_what_passes_through_the_host() {
+        let device = std::env::var("HEMOFLOW_TEST_DEVICE").map_or(Device::Cpu, |name| name.parse().expect("a device"));
         let card = TrainConfig { input_size: 32, width: 4, unet_width: 2, ..TrainConfig::default() }.card("test", "1");
-        let model = Model::untrained(card, 3, Device::Cpu).expect("a model");
-        let client = Device::Cpu.client().expect("a client");
+        let [host, there] =
+            [Device::Cpu, device].map(|device| Model::untrained(card.clone(), 3, device).expect("a model"));
+        let [cpu, client] = [Device::Cpu, device].map(|device| device.client().expect("a client"));
         let plane = |(index, [rows, columns]): (i16, [usize; 2])| {
             let values =
                 (0..rows * columns).map(|place| i16::try_from(place * 7 % 160).expect("small") + index * 9 - 40);
@@ -182,8 +184,8 @@ mod tests {
             Arc::new(Plane { rows, columns, values, rescale: Rescale::IDENTITY })
         };
         let planes: Vec<Arc<Plane>> = (0_i16..).zip([[40, 40], [40, 40], [30, 50]]).map(plane).collect();
-        let there = on_device(&model, &client, &planes).expect("encodings");
-        let through = on_host(&model, &client, &planes).expect("encodings");
+        let there = on_device(&there, &client, &planes).expect("encodings");
+        let through = on_host(&host, &cpu, &planes).expect("encodings");
         assert_eq!(there.len(), planes.len());
         for (there, through) in there.iter().zip(&through) {
             let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-4);

@@ -33,6 +33,7 @@ use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
 use crate::launch::{check, on_processor};
+use crate::pack::Bits;
 
 pub use reference::{above_reference, activation_reference, normalized_reference, reference, region_reference};
 
@@ -98,7 +99,7 @@ pub fn region(
     if on_processor(client) {
         return Ok(host::region(maps, shape, size, threshold));
     }
-    on_device::region(&Array::upload(client, maps), shape, size, threshold)?.download()
+    on_device::packed_region(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
 }
 
 /// From features to regions: [`activation`], then [`region`], the maps left on the device.
@@ -133,32 +134,32 @@ pub fn cam(
         return region(client, &maps, [shape[0], shape[2], shape[3]], size, threshold);
     }
     let (features, weights) = (Array::upload(client, features), Array::upload(client, weights));
-    on_device::cam(&features, shape, &weights, size, threshold)?.download()
+    on_device::cam(&features, shape, &weights, size, threshold)?.unpacked()
 }
 
 /// The same for arrays on a device, by array: nothing is transferred and nothing is waited for.
 pub mod on_device {
-    use super::{Array, KernelError};
+    use super::{Array, Bits, KernelError};
 
-    pub use super::upsample::{normalized, packed_above, packed_region, region};
+    pub use super::upsample::{normalized, packed_above, packed_region};
     use super::weigh::Feature;
     pub use super::weigh::activation;
 
-    /// From features to regions: [`activation`], then [`region`].
+    /// From features to regions: [`activation`], then [`packed_region`].
     ///
     /// # Errors
     ///
-    /// As [`activation`] and [`region`].
+    /// As [`activation`] and [`packed_region`].
     pub fn cam<F: Feature>(
         features: &Array<F>,
         shape: [usize; 4],
         weights: &Array<f32>,
         size: [usize; 2],
         threshold: f32,
-    ) -> Result<Array<u8>, KernelError> {
+    ) -> Result<Bits, KernelError> {
         let [slices, _, rows, columns] = shape;
         let maps = activation(features, shape, weights)?;
-        region(&maps, [slices, rows, columns], size, threshold)
+        packed_region(&maps, [slices, rows, columns], size, threshold)
     }
 }
 
@@ -315,9 +316,7 @@ mod tests {
                 assert_close([slices, to[0], to[1]], &shares, &expected, tolerance);
                 prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
             }
-            let by_kernel = on_device::region(&device, planes, to, threshold).expect("a region").download().expect("a region");
-            let packed = on_device::packed_region(&device, planes, to, threshold).expect("bits");
-            prop_assert_eq!(&packed.unpacked().expect("a region"), &by_kernel);
+            let by_kernel = on_device::packed_region(&device, planes, to, threshold).expect("bits").unpacked().expect("a region");
             for cells in [region(&client, &maps, planes, to, threshold).expect("a region"), by_kernel] {
                 prop_assert_eq!(misplaced(&cells, &expected, threshold, tolerance), 0);
             }
@@ -344,9 +343,9 @@ mod tests {
             prop_assert_eq!(misplaced(&whole, &expected, threshold, TOLERANCE), 0);
 
             let (features, weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
-            let whole = on_device::cam(&features, shape, &weights, to, threshold).expect("a region").download();
+            let whole = on_device::cam(&features, shape, &weights, to, threshold).expect("bits").unpacked();
             let maps = on_device::activation(&features, shape, &weights).expect("maps");
-            prop_assert_eq!(whole, on_device::region(&maps, [2, 8, 8], to, threshold).expect("a region").download());
+            prop_assert_eq!(whole, on_device::packed_region(&maps, [2, 8, 8], to, threshold).expect("bits").unpacked());
         }
 
         #[test]

@@ -149,54 +149,12 @@ pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Res
     Ok(output)
 }
 
-/// Upsamples maps and finds their regions: [`super::region`] without transfers. Does not wait for the device.
+/// Upsamples maps and packs their regions: [`super::region`] as one bit a cell, without a byte a cell between. Does not
+/// wait for the device.
 ///
 /// # Errors
 ///
 /// As [`super::region`], but for what fails on the device: that is told where the result is waited for.
-pub fn region(
-    maps: &Array<f32>,
-    shape: [usize; 3],
-    size: [usize; 2],
-    threshold: f32,
-) -> Result<Array<u8>, KernelError> {
-    super::check_maps(maps.len(), shape)?;
-    let client = maps.client();
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Array::empty(client, 0));
-    }
-    let maps = Maps::new(maps, shape, size)?;
-    let spread = spread(client, KERNEL, maps.vectors())?;
-    let output = Array::empty(client, maps.vectors() * maps.lanes);
-    let ([wide, low, fraction], ranges) = (maps.arguments(), maps.ranges()?);
-    // SAFETY: as in `normalized`.
-    unsafe {
-        region_kernel::launch_unchecked(
-            client,
-            spread.cubes,
-            spread.units,
-            maps.lanes,
-            wide,
-            low,
-            fraction,
-            ranges.argument(),
-            output.vectors(maps.vectors()),
-            maps.shape[1],
-            maps.size[1] / maps.lanes,
-            spread.run,
-            LEAST_RANGE,
-            threshold,
-        );
-    }
-    Ok(output)
-}
-
-/// Upsamples maps and packs their regions: [`region`] as one bit a cell, without a byte a cell between. Does not wait for
-/// the device.
-///
-/// # Errors
-///
-/// As [`region`].
 pub fn packed_region(
     maps: &Array<f32>,
     shape: [usize; 3],
@@ -210,7 +168,7 @@ pub fn packed_region(
 ///
 /// # Errors
 ///
-/// As [`region`].
+/// As [`packed_region`].
 pub fn packed_above(
     maps: &Array<f32>,
     shape: [usize; 3],
@@ -376,32 +334,6 @@ fn shares_kernel<N: Size>(
             let index = position % (low.len() * vectors);
             let value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
             out[position] = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
-        }
-    }
-}
-
-#[cube(launch_unchecked)]
-fn region_kernel<N: Size>(
-    wide: &[Vector<f32, N>],
-    low: &[u32],
-    fraction: &[f32],
-    ranges: &[f32],
-    out: &mut [Vector<u8, N>],
-    rows: usize,
-    vectors: usize,
-    run: usize,
-    least_range: f32,
-    threshold: f32,
-) {
-    for k in 0..run {
-        let position = ABSOLUTE_POS * run + k;
-        if position < out.len() {
-            let slice = position / (low.len() * vectors);
-            let index = position % (low.len() * vectors);
-            let value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
-            let share = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
-            let inside = share.greater_than(&Vector::new(threshold));
-            out[position] = select_many(inside, Vector::new(1u8), Vector::new(0u8));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Filter, Frame, Intensity, KERNEL, check_frames};
 use crate::array::Array;
 use crate::device::Client;
 use crate::error::KernelError;
-use crate::launch::{check, lanes, spread};
+use crate::launch::{check, check_element, lanes, spread};
 use crate::units::{Rescale, Stored, Window};
 
 /// Windows of one launch that sums taps: the lanes of a vector.
@@ -138,6 +138,7 @@ pub fn on_device<O: Intensity>(slices: &Slices, plan: &Plan) -> Result<Array<O>,
     check(KERNEL, "columns", columns, plan.shape[1])?;
     let len = count * plan.image().iter().product::<usize>();
     let client = slices.words.client();
+    check_element::<O>(client, KERNEL)?;
     let output = Array::<O>::empty(client, len);
     if len == 0 || rows * columns == 0 {
         return Ok(Array::empty(client, 0));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kernels::Device;
+use kernels::{Device, DeviceError};
 
 use super::Engine;
 use crate::tensor::Precision;
@@ -71,14 +71,9 @@ pub enum ModelError {
         /// The length that the shape needs.
         expected: usize,
     },
-    /// This build lacks the device's runtime.
-    #[error("this build runs no network on {device}: build with --features {feature}")]
-    NotBuilt {
-        /// The device.
-        device: Device,
-        /// The Cargo feature that adds it.
-        feature: &'static str,
-    },
+    /// This build or this machine lacks the device.
+    #[error(transparent)]
+    NoDevice(#[from] DeviceError),
     /// The engine does not run on the device.
     #[error("the {engine} engine runs on cpu only, not on {device}")]
     Engine {

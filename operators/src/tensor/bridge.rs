@@ -16,7 +16,7 @@ use crate::model::{ModelError, connect, host};
 /// # Errors
 ///
 /// Returns [`ModelError::Length`] if the array has not the length of the shape, [`ModelError::Device`] if the device
-/// fails, [`ModelError::NotBuilt`] if this build lacks it.
+/// fails, [`ModelError::NoDevice`] if this build or this machine lacks it.
 #[allow(clippy::needless_pass_by_value, reason = "the memory becomes the tensor's, which may then change it in place")]
 pub fn tensor_of<const D: usize>(
     array: Array<f32>,
@@ -182,7 +182,7 @@ mod tests {
         // From one kernel through a network's operation to another kernel.
         let sums =
             kernels::cam::activation(&client, &doubled.download().unwrap(), [2, 3, 4, 4], &[1.0, 0.5, 0.25]).unwrap();
-        let weights = burn::tensor::Tensor::<4>::from_floats([[[[1.0]], [[0.5]], [[0.25]]]], &tensor.device());
+        let weights = Tensor::<4>::from_floats([[[[1.0]], [[0.5]], [[0.25]]]], &tensor.device());
         let same = (tensor * 2.0 * weights).sum_dim(1);
         let same = array_of(same, &client).unwrap().download().unwrap();
         for (kernel, network) in sums.iter().zip(&same) {

@@ -5,7 +5,9 @@ use std::hint::black_box;
 use half::f16;
 use kernels::components::components3;
 use kernels::distance::distance_mm;
+use kernels::histogram::Pixels;
 use kernels::morphology::{close, disk_mm};
+use kernels::pack::Bits;
 use kernels::units::{Rescale, Stored, Window};
 use kernels::window::{Filter, Frame, Intensity, Plan, Slices};
 use kernels::{
@@ -35,7 +37,7 @@ pub(super) struct Entry {
 ///
 /// All are measured as the program does them: on a processor mostly by the host's own loops, and there again by the
 /// runtime's kernels (`/runtime`).
-pub(super) const ENTRIES: [Entry; 24] = [
+pub(super) const ENTRIES: [Entry; 23] = [
     Entry { name: "window/to-256", case: |asked| Some(windowed::<f32>(asked, 256)) },
     Entry { name: "window/to-256/f16", case: |asked| Some(windowed::<f16>(asked, 256)) },
     Entry { name: "window/to-256/runtime", case: |asked| runtime_windowed(asked, 256) },
@@ -49,7 +51,6 @@ pub(super) const ENTRIES: [Entry; 24] = [
     Entry { name: "cam/region/runtime", case: |asked| region(asked, Way::Runtime) },
     Entry { name: "cam/chain", case: |asked| chain(asked, Way::Used) },
     Entry { name: "cam/chain/runtime", case: |asked| chain(asked, Way::Runtime) },
-    Entry { name: "cam/packed-region", case: |asked| Some(packed_region(asked)) },
     Entry { name: "backend", case: |asked| Some(back_end(asked)) },
     Entry { name: "fuse", case: |asked| fused(asked, Way::Used) },
     Entry { name: "fuse/runtime", case: |asked| fused(asked, Way::Runtime) },
@@ -228,8 +229,9 @@ fn region(asked: Asked, way: Way) -> Option<Case> {
     let Asked { size, batch, device, .. } = asked;
     let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
-    let shape = format!("f32 {batch} x {side} x {side} to u8 {batch} x {size} x {size}");
-    Some(case(asked, place, shape, batch * (side * side * 4 + size * size), move |client| {
+    let (cells, bits) = cells(place);
+    let shape = format!("f32 {batch} x {side} x {side} to {cells} {batch} x {size} x {size}");
+    Some(case(asked, place, shape, batch * (side * side * 4 + size * size * bits / 8), move |client| {
         let ((shape, values), (one, first)) = (maps(size, batch), maps(size, 1));
         let client = client.clone();
         let reference = move || drop(black_box(cam::region_reference(&first, one, [size; 2], THRESHOLD)));
@@ -237,16 +239,22 @@ fn region(asked: Asked, way: Way) -> Option<Case> {
             return Ok(work(move || cam::region(&client, &values, shape, [size; 2], THRESHOLD), reference));
         }
         let all = Array::upload(&client, &values);
-        Ok(work(move || cam::on_device::region(&all, shape, [size; 2], THRESHOLD), reference))
+        Ok(work(move || cam::on_device::packed_region(&all, shape, [size; 2], THRESHOLD), reference))
     }))
+}
+
+/// What a mask's element is there, and its bits.
+fn cells(place: Place) -> (&'static str, usize) {
+    if place == Place::Device { ("bits", 1) } else { ("u8", 8) }
 }
 
 fn chain(asked: Asked, way: Way) -> Option<Case> {
     let Asked { size, batch, device, .. } = asked;
     let place = way.place(device, Place::Threads)?;
     let side = size / REDUCTION;
-    let shape = format!("f32 {batch} x {CHANNELS} x {side} x {side} to u8 {batch} x {size} x {size}");
-    Some(case(asked, place, shape, batch * (CHANNELS * side * side * 4 + size * size), move |client| {
+    let (cells, bits) = cells(place);
+    let shape = format!("f32 {batch} x {CHANNELS} x {side} x {side} to {cells} {batch} x {size} x {size}");
+    Some(case(asked, place, shape, batch * (CHANNELS * side * side * 4 + size * size * bits / 8), move |client| {
         let (shape, values, weights) = features(size, batch);
         let client = client.clone();
         if place == Place::Threads {
@@ -260,18 +268,6 @@ fn chain(asked: Asked, way: Way) -> Option<Case> {
         let reference = move || drop(black_box(cam::reference(&first, one, &weights, [size; 2], THRESHOLD)));
         Ok(work(move || cam::on_device::cam(&all, shape, &own, [size; 2], THRESHOLD), reference))
     }))
-}
-
-fn packed_region(asked: Asked) -> Case {
-    let Asked { size, batch, .. } = asked;
-    let side = size / REDUCTION;
-    let shape = format!("f32 {batch} x {side} x {side} to bits {batch} x {size} x {size}");
-    case(asked, Place::Device, shape, batch * (side * side * 4 + size * size / 8), move |client| {
-        let ((shape, values), (one, first)) = (maps(size, batch), maps(size, 1));
-        let all = Array::upload(client, &values);
-        let reference = move || drop(black_box(cam::region_reference(&first, one, [size; 2], THRESHOLD)));
-        Ok(work(move || cam::on_device::packed_region(&all, shape, [size; 2], THRESHOLD), reference))
-    })
 }
 
 /// Activation, fusion, region and bits in one chain.
@@ -315,16 +311,17 @@ fn counts(asked: Asked, way: Way) -> Option<Case> {
     const LOWEST_HU: i32 = -10;
     let Asked { size, batch, device, .. } = asked;
     let place = way.place(device, Place::Host)?;
-    let shape = format!("i16 and u8 {batch} x {size} x {size} to u32 {BINS}");
-    Some(case(asked, place, shape, batch * size * size * 3 + BINS * 4, move |client| {
+    let (cells, bits) = cells(place);
+    let shape = format!("i16 and {cells} {batch} x {size} x {size} to u32 {BINS}");
+    Some(case(asked, place, shape, batch * size * size * (16 + bits) / 8 + BINS * 4, move |client| {
         let (one, inside) = (head(size), vec![1_u8; size * size]);
         if place == Place::Host {
             let (client, all, region) = (client.clone(), repeated(&one, batch), repeated(&inside, batch));
             let run = move || histogram::histogram(&client, Stored::Signed(&all), rescale(), &region, LOWEST_HU, BINS);
             return Ok(Work { reference: None, ..work(run, || ()) });
         }
-        let stored = Array::upload(client, &repeated(&one, batch));
-        let region = Array::upload(client, &repeated(&inside, batch));
+        let stored = Pixels::upload(client, Stored::Signed(&repeated(&one, batch)))?;
+        let region = Bits::upload(client, &repeated(&inside, batch));
         let reference =
             move || drop(black_box(histogram::reference(Stored::Signed(&one), rescale(), &inside, LOWEST_HU, BINS)));
         Ok(work(move || histogram::on_device(&stored, rescale(), &region, LOWEST_HU, BINS), reference))
