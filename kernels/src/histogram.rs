@@ -117,11 +117,11 @@ impl Pixels {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
 
-    /// The least and the greatest stored value that there may be.
-    fn range(&self) -> [i32; 2] {
-        if self.signed { [i16::MIN.into(), i16::MAX.into()] } else { [0, u16::MAX.into()] }
-    }
+/// The least and the greatest stored value that there may be.
+fn range(signed: bool) -> [i32; 2] {
+    if signed { [i16::MIN.into(), i16::MAX.into()] } else { [0, u16::MAX.into()] }
 }
 
 /// Counts the HU of the pixels in `region` on their device; does not wait for it.
@@ -142,7 +142,7 @@ pub fn on_device(
     if stored.is_empty() || bins == 0 {
         return Ok(counts);
     }
-    let bounds = Bounds::new(stored.range(), rescale, lower_hu, bins);
+    let bounds = Bounds::new(range(stored.signed), rescale, lower_hu, bins);
     let spread = spread(client, KERNEL, stored.words.len().max(bins))?;
     // SAFETY: the kernel compares its position with the length of `words`; `region` has a word for sixteen of them, or
     // for the last fewer. The search stays below the length of `least`, and ends below the number of bins because the last bound is above all.

@@ -12,18 +12,22 @@ const LANES: usize = 8;
 
 /// Counts of at least one pixel in at least one bin; `region` has the length of `stored`.
 pub(super) fn histogram(stored: Stored<'_>, rescale: Rescale, region: &[u8], lower_hu: i32, bins: usize) -> Vec<u32> {
+    let range = super::range(matches!(stored, Stored::Signed(_)));
+    let bounds = Bounds::new(range, rescale, lower_hu, bins);
+    let distinct = bounds.distinct(range);
     match stored {
-        Stored::Signed(values) => counted(values, region, rescale, lower_hu, bins),
-        Stored::Unsigned(values) => counted(values, region, rescale, lower_hu, bins),
+        Stored::Signed(values) => counted(values, region, &bounds, distinct, bins),
+        Stored::Unsigned(values) => counted(values, region, &bounds, distinct, bins),
     }
 }
 
-fn counted<I>(values: &[I], region: &[u8], rescale: Rescale, lower_hu: i32, bins: usize) -> Vec<u32>
-where
-    I: super::StoredValue + Into<i32>,
-{
-    let bounds = Bounds::new(I::RANGE, rescale, lower_hu, bins);
-    let [lowest, highest] = bounds.distinct(I::RANGE);
+fn counted<I: Copy + Into<i32>>(
+    values: &[I],
+    region: &[u8],
+    bounds: &Bounds,
+    [lowest, highest]: [i32; 2],
+    bins: usize,
+) -> Vec<u32> {
     let mut counters = vec![[0_u32; LANES]; lowest.abs_diff(highest) as usize + 1];
     let mut cut = [0_u16; BLOCK];
     for (values, region) in values.chunks(BLOCK).zip(region.chunks(BLOCK)) {
