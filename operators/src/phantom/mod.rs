@@ -280,7 +280,7 @@ mod tests {
     fn a_study_is_the_same_with_any_number_of_threads_and_everywhere() {
         let one = with_threads(1);
         assert_eq!(one, with_threads(2));
-        assert_eq!(one, "eb037a7feeaa8ecb03cd0dea016dbcced8619b69a34bf4eaa38aca1cd3bfd9a5");
+        assert_eq!(one, "f4acb075bf8aa47714a269ac6289296aea32912267b8851ce2fca6e0b1fb3b98");
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tests {
         ];
         let config = PhantomConfig { seed: 500, slices: None, matrix: 128, positive_share: 1.0 };
         let mut volumes: [Vec<f64>; 5] = Default::default();
-        let mut means: [Vec<f64>; 5] = Default::default();
+        let mut medians: [Vec<f64>; 5] = Default::default();
         for index in 0..72 {
             let study = study(&config, index);
             for subtype in Subtype::ALL {
@@ -373,30 +373,32 @@ mod tests {
                     let inside = slice.truth.iter().zip(hu).filter(|(value, _)| **value == subtype.value());
                     inside.map(|(_, hu)| f64::from(hu)).collect::<Vec<_>>()
                 };
-                let hu: Vec<f64> = study.slices.iter().flat_map(marked).collect();
+                let mut hu: Vec<f64> = study.slices.iter().flat_map(marked).collect();
+                hu.sort_by(f64::total_cmp);
                 if study.truth.volumes_ml[slot] > 0.0 {
                     volumes[slot].push(study.truth.volumes_ml[slot]);
                 }
                 if hu.len() > 20 {
-                    means[slot].push(hu.iter().sum::<f64>() / hu.len() as f64);
+                    // Not the mean: pixels of this size mix bone into what lies on it.
+                    medians[slot].push(hu[hu.len() / 2]);
                 }
             }
         }
         // 13 to 39 scans a subtype: chance alone moves a distance by up to 0.2.
         for (subtype, (quartiles, [mean, sd])) in Subtype::ALL.into_iter().zip(TABLE) {
-            let (volumes, means) = (&mut volumes[subtype.index()], &mut means[subtype.index()]);
+            let (volumes, medians) = (&mut volumes[subtype.index()], &mut medians[subtype.index()]);
             let apart = kolmogorov(volumes, quartiles);
             let median = |values: &[f64]| values[values.len() / 2];
-            means.sort_by(f64::total_cmp);
+            medians.sort_by(f64::total_cmp);
             let said = format!(
                 "{}: {} scans, {:.2} mL, {:.1} HU, distance {apart:.2}",
                 subtype.word(),
                 volumes.len(),
                 median(volumes),
-                median(means)
+                median(medians)
             );
             assert!((quartiles[0]..quartiles[2]).contains(&median(volumes)) && apart <= 0.3, "{said}");
-            assert!((median(means) - mean).abs() < 0.674 * sd, "{said}");
+            assert!((median(medians) - mean).abs() < 0.674 * sd, "{said}");
         }
     }
 

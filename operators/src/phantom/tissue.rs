@@ -32,7 +32,9 @@ pub(super) fn shown(parts: &Parts, hu: &TissueHu, sulcus_mm: f32, width: f32) ->
     let mut value = if inside < 1.0 { wall(parts, hu, width) } else { 0.0 };
     if inside > 0.0 {
         let (content, found) = content(parts, hu, sulcus_mm, width);
-        value = mix(value, content + parts[anatomy::SHADE], inside);
+        // The HU that bleeds are drawn with are as measured: the shade is in them.
+        let shade = parts[anatomy::SHADE] * (1.0 - found.iter().sum::<f32>());
+        value = mix(value, content + shade, inside);
         bleed = found.map(|share| share * inside);
     }
     Shown { hu: mix(AIR_HU, value, head), bleed }
