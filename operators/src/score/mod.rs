@@ -110,7 +110,7 @@ pub struct Metrics {
     pub union: Masks,
     /// The same three by the protocol of INSTANCE 2022, for series that are volumes.
     pub instance: BTreeMap<String, Instance>,
-    /// Each subtype by its word.
+    /// Each subtype by its word; none where the masks are binary.
     pub subtypes: BTreeMap<String, SubtypeScores>,
     /// The ROC curve of slices: false positive rate and sensitivity.
     pub roc: Vec<[f64; 2]>,
@@ -230,8 +230,11 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth], gate: f
     let [segmentation, pseudo_mask, union] = masks.map(Tally::scores);
     let names = ["segmentation", "pseudo_mask", "union"].map(str::to_owned);
     let instance = names.into_iter().zip(outcomes.map(|outcomes| Instance::of(&outcomes))).collect();
-    let subtypes =
-        Subtype::ALL.iter().zip(subtypes).map(|(subtype, tally)| (subtype.word().to_owned(), tally.scores()));
+    // Masks that hold no value but 1 tell no subtypes.
+    let drawn = truth.iter().flat_map(|case| &case.slices).filter_map(|slice| slice.mask.as_ref());
+    let told = drawn.flatten().any(|value| *value > 1);
+    let subtypes = Subtype::ALL.iter().zip(subtypes).filter(|_| told);
+    let subtypes = subtypes.map(|(subtype, tally)| (subtype.word().to_owned(), tally.scores()));
     Ok(Metrics {
         gate,
         missing_slices,
@@ -520,6 +523,7 @@ mod tests {
         let metrics = evaluate(&predictions, &truth, 0.5).expect("equal sizes");
         let masks = &metrics.segmentation;
         assert_eq!((masks.slices, masks.empty_slices, masks.dice), (2, 1, Some(0.5)));
+        assert!(metrics.subtypes.is_empty(), "binary masks tell no subtypes");
         assert_eq!((masks.specificity, masks.false_positive_ml), (Some(0.0), 1.0));
         assert_eq!(masks.volume_bias_ml, Some(0.5));
         // Over the volume: 2 of 4 predicted and 3 true voxels agree.
