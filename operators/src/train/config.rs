@@ -22,8 +22,8 @@ pub struct StageConfig {
     pub weight_decay: f32,
 }
 
-/// The networks and how they are trained. By the measured cost of their steps the defaults take about 20 minutes of processor
-/// time for 3000 slices.
+/// The networks and how they are trained. With the defaults that takes about an hour on two processor cores: the number of
+/// samples is fixed, and slices beyond it cost little.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
