@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Say only warnings on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// The configuration of a node [default: hemoflow.toml, if it is here]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -58,6 +61,9 @@ pub enum Command {
     /// Look at a model
     #[command(subcommand)]
     Model(Model),
+    /// Check the configuration of a node, or print the default one
+    #[command(subcommand)]
+    Config(Config),
     /// Measure kernels, networks, and what updates cost
     #[command(subcommand)]
     Bench(Bench),
@@ -286,6 +292,19 @@ pub enum Model {
     },
 }
 
+/// `hemoflow config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Tell what is wrong, with line and key, and what lets in more than one may think
+    Check {
+        /// The configuration [default: that of --config, or hemoflow.toml]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print a commented configuration with every key and its default
+    Default,
+}
+
 /// `hemoflow bench`
 #[derive(Debug, Subcommand)]
 pub enum Bench {
@@ -415,16 +434,18 @@ pub enum Part {
 }
 
 /// A number of bytes, with K, M or G for 1024, 1024^2 or 1024^3.
-fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(['K', 'M', 'G']);
     let unit = match text.get(digits.len()..) {
-        Some("") => 0,
-        Some("K") => 10,
-        Some("M") => 20,
-        Some("G") => 30,
-        _ => return Err("must be a number with at most one of K, M, G".to_owned()),
+        Some("") => Some(0),
+        Some("K") => Some(10),
+        Some("M") => Some(20),
+        Some("G") => Some(30),
+        _ => None,
     };
-    let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
+    let (Some(unit), Ok(number)) = (unit, digits.parse::<usize>()) else {
+        return Err("must be a whole number with at most one of K, M, G".to_owned());
+    };
     number.checked_mul(1 << unit).ok_or_else(|| "does not fit".to_owned())
 }
 

@@ -11,11 +11,13 @@
 //! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
 //! | [`data_set`] | the series of some folders, for training |
 //! | [`result_tree`] | results as files |
+//! | [`config`] | what a node needs to know, from `hemoflow.toml` |
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
 
 pub mod arguments;
 pub mod collector;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod data;
 pub mod data_set;

@@ -47,6 +47,24 @@ fn a_model_that_is_not_there_is_named() {
 }
 
 #[test]
+fn the_default_configuration_can_be_used_and_a_wrong_one_is_named_by_line_and_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("node.toml");
+    let name = file.display().to_string();
+    let printed = hemoflow(["config", "default"]);
+    assert_exit(&printed, 0);
+    fs::write(&file, &printed.stdout).expect("written");
+    assert_exit(&hemoflow(["config", "check", &name]), 0);
+    fs::write(&file, "[dicom]\nae_titel = 'CT'\n").expect("written");
+    let output = hemoflow(["--config", &name, "config", "check", "--json"]);
+    assert_exit(&output, 1);
+    assert!(complaints(&output).contains("node.toml:2:1: dicom.ae_titel: "), "{}", complaints(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&told["valid"], &told["fault"]["line"]), (&false.into(), &2.into()));
+    assert_exit(&hemoflow(["config", "check", "no/such/file"]), 1);
+}
+
+#[test]
 fn an_empty_folder_and_a_missing_path_are_rejected_by_name() {
     let empty = tempfile::tempdir().expect("a folder");
     let missing = empty.path().join("missing.dcm");

@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod bench;
+mod config;
 mod demo;
 mod evaluate;
 mod explain;
@@ -54,6 +55,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
         Command::Explain(explain) => explain::explain(&explain, device, console),
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),
+        Command::Config(asked) => config::config(&asked, arguments.config.as_deref(), console),
         Command::Bench(bench) => bench::bench(&bench, device, console),
     }
 }
