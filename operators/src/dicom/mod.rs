@@ -7,6 +7,7 @@ pub mod dicomdir;
 pub(crate) mod fragments;
 mod geometry;
 mod header;
+pub mod identity;
 mod instance;
 pub(crate) mod jpeg12;
 mod kernel;
@@ -17,9 +18,11 @@ mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
+pub mod rejection_note;
 pub(crate) mod rle;
 pub mod seg;
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
 pub use kernel::{is_sharp, sharp_kernel};
+pub use object::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
