@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Say only warnings on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// The configuration of a node [default: hemoflow.toml, if it is here]
+    /// The configuration: of a node [default: hemoflow.toml, if it is here]; of `run`, which takes its selection
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do.

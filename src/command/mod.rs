@@ -48,7 +48,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
     let device = arguments.device;
     match arguments.command {
         Command::Demo(demo) => demo::demo(&demo, device, console),
-        Command::Run(run) => run::run(&run, device, console),
+        Command::Run(run) => run::run(&run, arguments.config.as_deref(), device, console),
         Command::Phantom(phantom) => phantom::phantom(&phantom, console),
         Command::Train(train) => train::train(&train, device, console),
         Command::Evaluate(evaluate) => evaluate::evaluate(&evaluate, device, console),

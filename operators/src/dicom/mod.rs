@@ -22,4 +22,5 @@ pub mod seg;
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
+pub(crate) use kernel::kernels;
 pub use kernel::{is_sharp, sharp_kernel};
