@@ -14,6 +14,7 @@ mod commands;
 mod conformance;
 mod cost;
 mod durable;
+mod export;
 mod harness;
 mod laws;
 mod layers;

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod evaluate;
 mod explain;
+mod export;
 mod graph;
 mod inference;
 mod model;
@@ -53,6 +54,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
         Command::Train(train) => train::train(&train, device, console),
         Command::Evaluate(evaluate) => evaluate::evaluate(&evaluate, device, console),
         Command::Explain(explain) => explain::explain(&explain, device, console),
+        Command::Export(export) => export::export(&export, console),
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),
         Command::Config(asked) => config::config(&asked, arguments.config.as_deref(), console),

@@ -39,18 +39,29 @@ impl Payloads {
         Ok(name)
     }
 
-    /// The instances of a payload.
+    /// The content of a payload.
     ///
     /// # Errors
     ///
     /// Returns an error that names the payload if it is missing or is not what its name says.
-    pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
+    pub fn bytes(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let path = self.folder.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read the payload {}", path.display()))?;
         let digest = Digest::of(&bytes).to_string();
         if !name.strip_prefix(&digest).is_some_and(|rest| rest.starts_with('.')) {
             bail!("the payload {} is not what its name says", path.display());
         }
+        Ok(bytes)
+    }
+
+    /// The instances of a payload.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the payload if it is missing or is not what its name says.
+    pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
+        self.bytes(name)?;
+        let path = self.folder.join(name);
         intake::read(&path)
             .map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
     }

@@ -3,6 +3,7 @@
 mod admit;
 pub(crate) mod attribute;
 pub(crate) mod codestream;
+pub mod deidentify;
 pub mod dicomdir;
 pub(crate) mod fragments;
 mod geometry;
