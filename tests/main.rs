@@ -18,6 +18,7 @@ mod export;
 mod harness;
 mod laws;
 mod layers;
+mod operations;
 mod plugin;
 mod real_data;
 mod scores;
