@@ -48,6 +48,8 @@ pub enum Command {
     Demo(Demo),
     /// Stream files, folders, DICOMDIRs or NIfTI volumes through the graph, and end
     Run(Run),
+    /// Run a node: take slices in from the network, publish results, and lose nothing, until told to end
+    Serve,
     /// Make a synthetic head-CT data set: DICOM, masks, labels, truth
     Phantom(Phantom),
     /// Train models from slice labels alone
@@ -350,6 +352,8 @@ pub enum Bench {
     Models(BenchModels),
     /// Cost of a change, growth, memory, urgency and shadows of the streaming graph, on tiny synthetic slices
     Graph(BenchGraph),
+    /// What a C-STORE receiver takes: this program beside DCMTK's storescp, from the same senders
+    Ingest(BenchIngest),
 }
 
 /// `hemoflow bench kernels`
@@ -419,6 +423,23 @@ pub struct BenchLimits {
     /// Write what was timed here, as Chrome trace events that Perfetto opens; each launch is timed alone then
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+}
+
+/// `hemoflow bench ingest`
+#[derive(Args, Debug)]
+pub struct BenchIngest {
+    /// Write `ingest.json` here
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Measure little, in seconds
+    #[arg(long)]
+    pub quick: bool,
+    /// Instances that are sent in each measurement [default: 400, or 48 with --quick]
+    #[arg(long, value_name = "N")]
+    pub instances: Option<usize>,
+    /// Where what is sent and received lies, as a RAM disk [default: the temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// `hemoflow bench graph`

@@ -1,6 +1,7 @@
 //! The way out of the graph: the newest result of each series, and the refused inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use operators::event::{InstanceRejected, ResultPublished, Telemetry};
 use operators::observed::Observed;
 use operators::outcome::{Measures, Salt, ppm};
 use operators::publish::Publication;
-use operators::record::{Rejection, Role, SeriesKey, Truth};
+use operators::record::{Digest, Rejection, Role, SeriesKey, Truth};
 use operators::report::{Latency, Report, report};
 
 use crate::data::Journal;
@@ -78,18 +79,78 @@ impl Views {
     }
 }
 
+/// Who sees what comes out of a graph, as it does.
+pub trait Watch: Send + 'static {
+    /// A new result.
+    fn result(&mut self, current: &Current);
+
+    /// A refused input, or with -1 one that is taken back.
+    fn rejection(&mut self, _rejection: &Rejection, _diff: isize) {}
+}
+
+impl<F: FnMut(&Current) + Send + 'static> Watch for F {
+    fn result(&mut self, current: &Current) {
+        self(current);
+    }
+}
+
+/// Both see it.
+impl<A: Watch, B: Watch> Watch for (A, B) {
+    fn result(&mut self, current: &Current) {
+        self.0.result(current);
+        self.1.result(current);
+    }
+
+    fn rejection(&mut self, rejection: &Rejection, diff: isize) {
+        self.0.rejection(rejection, diff);
+        self.1.rejection(rejection, diff);
+    }
+}
+
+impl Watch for Arc<Mutex<Collected>> {
+    fn result(&mut self, current: &Current) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).result(current.clone());
+    }
+
+    fn rejection(&mut self, rejection: &Rejection, diff: isize) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).rejection(rejection.clone(), diff);
+    }
+}
+
+impl Collected {
+    fn result(&mut self, current: Current) {
+        let series = match current.publication.role {
+            Role::Active => &mut self.series,
+            Role::Shadow => &mut self.shadows,
+        };
+        series.insert(current.publication.key.clone(), current);
+    }
+
+    fn rejection(&mut self, rejection: Rejection, diff: isize) {
+        *self.rejections.entry(rejection).or_default() += diff;
+        self.rejections.retain(|_, count| *count != 0);
+    }
+}
+
 /// Takes outputs as they come.
 pub struct Collector {
-    /// Hears of each result and each refusal.
-    pub telemetry: Telemetry,
-    /// Where versions are noted, if anywhere.
-    pub journal: Option<Journal>,
-    /// The views across studies.
-    pub views: Views,
+    telemetry: Telemetry,
+    journal: Option<Journal>,
+    views: Views,
+    collects: bool,
+    /// Seconds to the first result of each series, by the digest of its key.
+    first: HashMap<(Digest, Role), f64>,
 }
 
 impl Collector {
-    /// Collects outputs until the graph ends. `watch` sees each new result. What comes over `marks` is answered once all
+    /// A collector. `telemetry` hears of each result and each refusal, `journal` notes the versions, if there is one, and
+    /// what comes out stays until the end if the collector `collects`.
+    #[must_use]
+    pub fn new(telemetry: Telemetry, journal: Option<Journal>, views: Views, collects: bool) -> Self {
+        Self { telemetry, journal, views, collects, first: HashMap::new() }
+    }
+
+    /// Collects outputs until the graph ends; `watch` sees each. What comes over `marks` is answered once all
     /// outputs are taken that came before it.
     ///
     /// # Errors
@@ -99,7 +160,7 @@ impl Collector {
         mut self,
         outputs: &Receiver<Output>,
         marks: &Receiver<Sender<()>>,
-        mut watch: impl FnMut(&Current),
+        mut watch: impl Watch,
     ) -> anyhow::Result<Collected> {
         let mut collected = Collected::default();
         let mut marks = marks.clone();
@@ -111,6 +172,7 @@ impl Collector {
                 },
                 recv(marks) -> mark => if let Ok(mark) = mark {
                     outputs.try_iter().try_for_each(|output| self.take(output, &mut collected, &mut watch))?;
+                    self.views.board.settle()?;
                     // It fails only when nobody waits any more.
                     mark.send(()).ok();
                 } else {
@@ -122,52 +184,40 @@ impl Collector {
         Ok(collected)
     }
 
-    fn take(
-        &mut self,
-        output: Output,
-        collected: &mut Collected,
-        watch: &mut impl FnMut(&Current),
-    ) -> anyhow::Result<()> {
+    fn take(&mut self, output: Output, collected: &mut Collected, watch: &mut impl Watch) -> anyhow::Result<()> {
         match output {
             Output::Published(publication, arrived) => {
-                let current = self.current(publication, arrived, collected)?;
+                let current = self.current(publication, arrived)?;
                 self.views.publish(&current)?;
-                watch(&current);
-                let series = match current.publication.role {
-                    Role::Active => &mut collected.series,
-                    Role::Shadow => &mut collected.shadows,
-                };
-                series.insert(current.publication.key.clone(), current);
+                watch.result(&current);
+                if self.collects {
+                    collected.result(current);
+                }
             }
             Output::Rejected(rejection, diff) => {
                 if diff > 0 {
                     self.telemetry.emit(InstanceRejected { reason: rejection.reason });
                 }
-                *collected.rejections.entry(rejection).or_default() += diff;
-                collected.rejections.retain(|_, count| *count != 0);
+                watch.rejection(&rejection, diff);
+                if self.collects {
+                    collected.rejection(rejection, diff);
+                }
             }
         }
         Ok(())
     }
 
-    fn current(
-        &mut self,
-        publication: Publication,
-        arrived: Instant,
-        collected: &Collected,
-    ) -> anyhow::Result<Current> {
+    fn current(&mut self, publication: Publication, arrived: Instant) -> anyhow::Result<Current> {
         let last = arrived.elapsed().as_secs_f64();
-        let series = match publication.role {
-            Role::Active => &collected.series,
-            Role::Shadow => &collected.shadows,
-        };
-        let first = series.get(&publication.key).map_or(last, |before| before.latency.first);
+        let named = (publication.key.digest(), publication.role);
+        let first = *self.first.entry(named).or_insert(last);
         let mut current = Current { publication, latency: Latency { first, last } };
         if let Some(journal) = &mut self.journal
             && let Some(latency) = journal.note(&current).context("a version cannot be noted")?
         {
             // It was published before the graph was started again.
             current.latency = latency;
+            self.first.insert(named, latency.first);
             return Ok(current);
         }
         if current.publication.role == Role::Active {

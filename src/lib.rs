@@ -9,8 +9,10 @@
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
 //! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
+//! | [`inbox`], [`ingest`], [`dimse`] | what is acknowledged and how it comes to the node; the DICOM listener |
 //! | [`data_set`] | the series of some folders, for training |
-//! | [`result_tree`] | results as files |
+//! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
+//! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
 //! | [`config`] | what a node needs to know, from `hemoflow.toml` |
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
 
@@ -21,10 +23,15 @@ pub mod config;
 pub mod console;
 pub mod data;
 pub mod data_set;
+pub mod dimse;
 pub mod engine;
 pub mod http;
+pub mod inbox;
+pub mod ingest;
 pub mod node;
 mod residents;
 pub mod result_tree;
+pub mod results;
+pub mod serve;
 
 pub use {graphs, kernels, operators};

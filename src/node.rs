@@ -18,8 +18,8 @@ use operators::outcome::Salt;
 use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, Sign, Tick, Truth};
 use operators::store::{self, Store, StoreError};
 
-use crate::collector::{Collected, Collector, Current, Views};
-use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, random};
+use crate::collector::{Collected, Collector, Views, Watch};
+use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, Payloads, random};
 use crate::engine::{Engine, Output};
 use crate::residents::{Residents, comeback};
 
@@ -39,6 +39,10 @@ pub struct Settings {
     pub series: Option<usize>,
     /// What is known to be true of some slices.
     pub truths: Vec<Truth>,
+    /// Whether a version is on the disk before it is shown.
+    pub synced: bool,
+    /// Whether [`Node::finish`] gives what was collected: the newest result of each series stays in memory for it.
+    pub collects: bool,
 }
 
 /// A running node. Dropped without [`Node::finish`], it leaves what is under way, as if the process had been killed, and
@@ -53,6 +57,10 @@ pub struct Node {
     fault: Fault,
     method: Arc<Method>,
     shadow: Option<Digest>,
+    followed: Followed,
+    /// Entries of the log that were done again.
+    replayed: usize,
+    views: graphs::views::Reader,
     /// Whether the store was rid of what no replay needs.
     swept: AtomicBool,
     /// Where blocks go that memory has no room for, if the node has no data folder.
@@ -67,12 +75,7 @@ struct Collecting {
 
 impl Collecting {
     /// Starts the thread. What fails in it is reported to `fault`.
-    fn start(
-        collector: Collector,
-        outputs: Receiver<Output>,
-        fault: Fault,
-        watch: impl FnMut(&Current) + Send + 'static,
-    ) -> anyhow::Result<Self> {
+    fn start(collector: Collector, outputs: Receiver<Output>, fault: Fault, watch: impl Watch) -> anyhow::Result<Self> {
         let (marks, marked) = crossbeam_channel::unbounded();
         let collect = move || {
             let collected = collector.collect(&outputs, &marked, watch);
@@ -124,6 +127,32 @@ pub struct Payload<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What stands beside a change in the log.
+#[derive(Clone, Debug, Default)]
+struct Cause {
+    payload: Option<String>,
+    stat: bool,
+    from: Option<u64>,
+}
+
+/// How far the log has followed the inbox.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Followed {
+    /// The last record that a change followed from, if any did.
+    pub position: Option<u64>,
+    /// The changes that followed from it. There may have been more to come.
+    pub changes: Vec<Change>,
+}
+
+impl Followed {
+    fn note(&mut self, from: u64, change: &Change) {
+        if self.position != Some(from) {
+            *self = Self { position: Some(from), changes: Vec::new() };
+        }
+        self.changes.push(change.clone());
+    }
+}
+
 /// What a node with a data folder writes to.
 struct Durable {
     data: DataFolder,
@@ -142,12 +171,7 @@ impl Node {
     ///
     /// Returns an error if the device, the store or a thread cannot be used, if the data folder is in use by somebody
     /// else, or if it lacks something that its log names.
-    pub fn start(
-        model: Model,
-        settings: &Settings,
-        telemetry: Telemetry,
-        watch: impl FnMut(&Current) + Send + 'static,
-    ) -> anyhow::Result<Self> {
+    pub fn start(model: Model, settings: &Settings, telemetry: Telemetry, watch: impl Watch) -> anyhow::Result<Self> {
         if settings.series.is_some() && settings.data.is_none() {
             bail!("series can be let go only where a data folder brings them back");
         }
@@ -156,7 +180,7 @@ impl Node {
         // First, for who has the log open has the folder.
         let (log, entries) = data.as_ref().map(DataFolder::log).transpose()?.unzip();
         let entries = entries.unwrap_or_default();
-        let journal = log.map(|log| Journal::new(log, &entries));
+        let journal = log.map(|log| Journal::new(log, &entries, settings.synced));
         let overflow = (data.is_none() && settings.memory_bytes.is_some()).then(tempfile::tempdir).transpose()?;
         let store = match (&data, &overflow) {
             (Some(data), _) => Store::open(limits, &data.store())?.keeping(),
@@ -170,7 +194,8 @@ impl Node {
         executors.0 = Some(stages.clone());
         let salt = data.as_ref().map_or_else(|| Ok(Salt::new(&random()?)), DataFolder::salt)?;
         let views = Views::start(salt, model.card().gate, settings.truths.iter().cloned())?;
-        let collector = Collector { telemetry: telemetry.clone(), journal: journal.clone(), views };
+        let reader = views.board.reader();
+        let collector = Collector::new(telemetry.clone(), journal.clone(), views, settings.collects);
         let series = settings.series.unwrap_or(usize::MAX);
         let durable =
             data.zip(journal).map(|(data, journal)| Durable { data, journal, residents: Residents::default(), series });
@@ -186,6 +211,9 @@ impl Node {
             fault,
             method,
             shadow: None,
+            followed: Followed::default(),
+            replayed: entries.len(),
+            views: reader,
             swept: AtomicBool::new(false),
             _overflow: overflow,
         };
@@ -193,6 +221,7 @@ impl Node {
             Some(durable) => {
                 let replayed = replay(&durable.data, &entries, &mut node.engine, settings.compute.device)?;
                 durable.residents = replayed.residents;
+                node.followed = replayed.followed;
                 replayed.used
             }
             None => BTreeMap::new(),
@@ -222,10 +251,50 @@ impl Node {
         self.durable.as_ref().map_or(Ok(()), |durable| durable.journal.write(tick, vec![event]))
     }
 
+    /// The data folder, if there is one.
+    #[must_use]
+    pub fn data(&self) -> Option<&DataFolder> {
+        self.durable.as_ref().map(|durable| &durable.data)
+    }
+
+    /// The series that the graph holds, those first that changed longest ago.
+    #[must_use]
+    pub fn residents(&self) -> Vec<SeriesKey> {
+        self.durable.as_ref().map(|durable| durable.residents.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Tells what has failed, if anything has.
+    ///
+    /// # Errors
+    ///
+    /// Returns what has failed: the graph, an executor, the log, or the disk under the store.
+    pub fn sound(&self) -> anyhow::Result<()> {
+        self.unhurt()
+    }
+
+    /// What all results say together, as far as the views have come; all of it once [`Node::settle`] has returned.
+    #[must_use]
+    pub fn views(&self) -> graphs::views::Reader {
+        self.views.clone()
+    }
+
+    /// Entries of the log that were done again when the node started.
+    #[must_use]
+    pub fn replayed(&self) -> usize {
+        self.replayed
+    }
+
+    /// What the log says of the inbox, as it was when the node started.
+    #[must_use]
+    pub fn followed(&self) -> &Followed {
+        &self.followed
+    }
+
     /// Writes a change down that is about to enter the graph, and brings its series back if it was let go. Says whether the
     /// change changes anything.
-    fn admit(&mut self, change: &Change, payload: Option<String>, stat: bool) -> anyhow::Result<bool> {
-        let event = Event::Changed { change: change.clone(), payload, stat };
+    fn admit(&mut self, change: &Change, cause: Cause) -> anyhow::Result<bool> {
+        let Cause { payload, stat, from } = cause;
+        let event = Event::Changed { change: change.clone(), payload, stat, from };
         let Some(durable) = &mut self.durable else { return self.unhurt().map(|()| true) };
         let away = change.key().filter(|key| durable.residents.is_away(key));
         let back = match away {
@@ -298,8 +367,23 @@ impl Node {
             let Payload { input, bytes } = payload.context("an instance without its content cannot be kept")?;
             durable.data.payloads().keep(input, bytes)
         };
-        let kept = self.durable.as_ref().map(keep).transpose()?;
-        if self.admit(&instance.arrival(), kept, stat)? {
+        let payload = self.durable.as_ref().map(keep).transpose()?;
+        self.enter(instance, Cause { payload, stat, from: None })
+    }
+
+    /// Lets an instance arrive that the inbox keeps at position `from`, with this content.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed, or the data folder cannot be read or written.
+    pub fn arrive_from(&mut self, from: u64, instance: &Instance, content: &Digest, stat: bool) -> anyhow::Result<()> {
+        self.telemetry.emit(SlicesReceived { slices: instance.frames.len() });
+        self.enter(instance, Cause { payload: Some(Payloads::name(content)), stat, from: Some(from) })
+    }
+
+    fn enter(&mut self, instance: &Instance, cause: Cause) -> anyhow::Result<()> {
+        let stat = cause.stat;
+        if self.admit(&instance.arrival(), cause)? {
             self.engine.arrive(instance, if stat { Urgency::Stat } else { Urgency::Routine })?;
         }
         self.make_room()
@@ -314,7 +398,20 @@ impl Node {
         if let Change::Released { key } = &change {
             return self.release(key);
         }
-        if self.admit(&change, None, false)? {
+        self.follow(change, Cause::default())
+    }
+
+    /// Sends a change that brings no pixels and follows from the record of the inbox at position `from`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed, or the data folder cannot be read or written.
+    pub fn send_from(&mut self, from: u64, change: Change) -> anyhow::Result<()> {
+        self.follow(change, Cause { from: Some(from), ..Cause::default() })
+    }
+
+    fn follow(&mut self, change: Change, cause: Cause) -> anyhow::Result<()> {
+        if self.admit(&change, cause)? {
             self.engine.send(change)?;
         }
         self.make_room()
@@ -329,7 +426,7 @@ impl Node {
         if self.durable.is_none() {
             bail!("the series {} cannot be let go: there is no data folder to bring it back from", key.series);
         }
-        if self.admit(&Change::Released { key: key.clone() }, None, false)? {
+        if self.admit(&Change::Released { key: key.clone() }, Cause::default())? {
             self.engine.release(key)?;
         }
         Ok(())
@@ -407,6 +504,8 @@ pub struct Replayed {
     pub used: BTreeMap<Role, MethodEntry>,
     /// The series that the graph holds, and those that were let go.
     pub(crate) residents: Residents,
+    /// How far the inbox was followed.
+    pub followed: Followed,
 }
 
 /// Does again what `entries` say, each at its own tick.
@@ -437,7 +536,10 @@ struct Again<'a> {
 impl<'a> Again<'a> {
     fn happen(&mut self, entry: &'a Entry) -> anyhow::Result<()> {
         match &entry.event {
-            Event::Changed { change, payload, stat } => {
+            Event::Changed { change, payload, stat, from } => {
+                if let Some(from) = from {
+                    self.replayed.followed.note(*from, change);
+                }
                 if self.come_back(change, entry.tick)? {
                     self.engine.skip_to(entry.tick);
                     self.change(change, payload.as_deref(), *stat)?;
@@ -506,6 +608,7 @@ mod tests {
     use operators::record::{ModelName, SeriesUid, StudyUid};
 
     use super::*;
+    use crate::collector::Current;
     use crate::data::Log;
 
     fn publication() -> Publication {
@@ -523,10 +626,10 @@ mod tests {
         let log = Log::unwritable(&folder.path().join("log"));
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
         let views = Views::start(Salt::new(b"salt"), 0.5, []).expect("views");
-        let collector = Collector { telemetry, journal: Some(Journal::new(log, &[])), views };
+        let collector = Collector::new(telemetry, Some(Journal::new(log, &[], false)), views, true);
         let (output, outputs) = crossbeam_channel::unbounded();
         let fault = Fault::default();
-        let mut collecting = Collecting::start(collector, outputs, fault.clone(), |_| {}).expect("a thread");
+        let mut collecting = Collecting::start(collector, outputs, fault.clone(), |_: &Current| {}).expect("a thread");
         collecting.catch_up();
         assert_eq!(fault.message(), None, "nothing was written yet");
         output.send(Output::Published(publication(), Instant::now())).expect("it listens");

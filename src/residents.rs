@@ -31,6 +31,11 @@ impl Residents {
         }
     }
 
+    /// The series that the graph holds, those first that changed longest ago.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SeriesKey> {
+        self.by_change.values()
+    }
+
     /// Whether the series was let go.
     pub(crate) fn is_away(&self, key: &SeriesKey) -> bool {
         self.away.contains(&key.digest())
@@ -99,7 +104,7 @@ mod tests {
     }
 
     fn event(change: Change) -> Event {
-        Event::Changed { change, payload: Some("kept.dcm".to_owned()), stat: false }
+        Event::Changed { change, payload: Some("kept.dcm".to_owned()), stat: false, from: None }
     }
 
     proptest! {

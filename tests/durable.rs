@@ -50,7 +50,16 @@ impl Trial {
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
         let compute = Compute::on(Device::Cpu);
         let data = Some(data.to_owned());
-        let settings = Settings { compute, workers, memory_bytes: None, data, series, truths: Vec::new() };
+        let settings = Settings {
+            compute,
+            workers,
+            memory_bytes: None,
+            data,
+            series,
+            truths: Vec::new(),
+            synced: false,
+            collects: true,
+        };
         let seen = Arc::<Mutex<Vec<Current>>>::default();
         let watch = {
             let seen = Arc::clone(&seen);
@@ -195,7 +204,7 @@ fn refused(collected: &Collected) -> Vec<String> {
 }
 
 /// The versions of each result that the log says were published, in its order.
-fn versions(entries: &[Entry]) -> BTreeMap<(SeriesKey, Role), Vec<u64>> {
+pub(crate) fn versions(entries: &[Entry]) -> BTreeMap<(SeriesKey, Role), Vec<u64>> {
     let mut versions: BTreeMap<(SeriesKey, Role), Vec<u64>> = BTreeMap::new();
     for entry in entries {
         if let Event::Published(published) = &entry.event {

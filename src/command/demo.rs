@@ -1,16 +1,21 @@
-//! `hemoflow demo`: synthetic studies, sent as a hospital sends them, and a check of what comes out.
+//! `hemoflow demo`: synthetic studies, sent to a real node as a hospital sends them, and a check of what comes out.
 //!
-//! Slices of all studies arrive interleaved and out of order. One comes after its series was said to be complete, one
-//! first comes with other content and is sent again, one is sent by mistake and withdrawn. What is published in the end is
-//! compared with the generator's truth and with a run over the final slices in their order.
+//! A node is started on free loopback ports. Slices of all studies come over C-STORE, interleaved and out of order. One comes
+//! after its series was said to be complete, one first comes with other content and is sent again, one is sent by mistake and
+//! withdrawn by a rejection note. What is published in the end is compared with the generator's truth and with a run over the
+//! final slices in their order.
 
-use std::sync::mpsc;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use dicom_object::{FileDicomObject, InMemDicomObject};
+use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 use kernels::Device;
 use operators::dicom::{Instance, read};
 use operators::phantom::{self, PhantomConfig, PhantomSlice, PhantomStudy};
-use operators::record::{Change, InstanceUid, SeriesKey};
+use operators::record::InstanceUid;
 use operators::report::{Latency, Report};
 use operators::score::overlap;
 use rand_chacha::ChaCha8Rng;
@@ -23,11 +28,19 @@ use super::table::{self, LiveTable};
 use super::{Exit, run};
 use crate::arguments::{Demo, Keep};
 use crate::collector::{Collected, Current};
+use crate::config::{AeTitle, Config, Peer};
 use crate::console::Console;
-use crate::node::Node;
+use crate::dimse::classes;
+use crate::dimse::client::Client;
 use crate::result_tree::ResultTree;
+use crate::serve::Server;
 
-/// Makes the studies, streams them, and checks the results.
+/// The AE title that the demo sends with.
+const SENDER: &str = "HEMODEMO";
+/// How long the demo waits for an answer of its node.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes the studies, sends them, and checks the results.
 pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
     let tree = ResultTree::create(&arguments.out, true)?;
     tracing::info!("making {} synthetic studies from seed {}", arguments.studies, arguments.seed);
@@ -36,13 +49,23 @@ pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> a
         (0..arguments.studies).into_par_iter().map(|index| phantom::study(&config, index)).collect();
     let script = script(&studies, arguments.seed)?;
 
-    let model = load_model(arguments.inference.model.as_deref(), device)?;
+    let model =
+        load_model(arguments.inference.model.as_deref(), device)?.with_precision(arguments.inference.precision)?;
+    let data = tempfile::tempdir().context("the demo has no folder for its node")?;
     let (rows, updates) = mpsc::channel::<Current>();
-    let mut running = Running::with(model, &arguments.inference, &Keep::default(), Vec::new(), move |current| {
+    let gathered = Arc::<Mutex<Collected>>::default();
+    let shown = move |current: &Current| {
         // It fails only when the table has been dropped: nobody looks any more.
         rows.send(current.clone()).ok();
-    })?;
-    tracing::info!("sending {} changes: interleaved, out of order, one late, one re-sent, one withdrawn", script.len());
+    };
+    let server = Server::start(node(arguments, &data)?, model, (Arc::clone(&gathered), shown))?;
+    let address = server.dicom().context("the node of the demo does not listen")?;
+    tracing::info!("a node takes DICOM at {address}");
+    if let Some(metrics) = server.metrics() {
+        tracing::info!("metrics at http://{metrics}/metrics");
+    }
+    let changes = script.first.len() + script.second.len();
+    tracing::info!("sending {changes} objects: interleaved, out of order, one late, one re-sent, one withdrawn");
     let live = std::thread::spawn(move || {
         let mut table = LiveTable::on_standard_error();
         for current in updates {
@@ -50,18 +73,34 @@ pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> a
         }
         table.finish();
     });
-    for step in script {
-        step.send(&mut running.node)?;
+    for objects in [script.first, script.second] {
+        server.runtime().block_on(send(address, &objects))?;
     }
-    let (collected, _metrics) = running.finish()?;
-    live.join().map_err(|_| anyhow!("the live table panicked"))?;
+    server.settle()?;
+    let views = server.views().snapshot();
+    let series = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+    let collected = Collected {
+        series: series.series.clone(),
+        rejections: series.rejections.clone(),
+        views,
+        ..Collected::default()
+    };
+    drop(series);
+    // The node of `--hold` stays up.
+    let server = if arguments.hold {
+        Some(server)
+    } else {
+        server.drain()?;
+        live.join().map_err(|_| anyhow!("the live table panicked"))?;
+        None
+    };
 
     let exit = run::write(&tree, &collected, console)?;
     let streamed: Vec<Report> = collected.series.values().map(Current::report).collect();
     let check = Check::of(&studies, &collected, &streamed, &batch(&studies, arguments, device)?);
     check.tell(console)?;
     console.line(format!("look at {}", arguments.out.join("<StudyUID>/<SeriesUID>/overlay.png").display()))?;
-    if arguments.hold {
+    if server.is_some() {
         tracing::info!("staying up: interrupt to end");
         loop {
             std::thread::park();
@@ -70,23 +109,45 @@ pub(super) fn demo(arguments: &Demo, device: Device, console: &mut Console) -> a
     Ok(if check.batch_equal { exit } else { Exit::Failed })
 }
 
-/// One thing that a sender does.
-enum Step {
-    Arrive(Box<Instance>),
-    Withdraw(SeriesKey, InstanceUid),
-    Complete(SeriesKey),
+/// The configuration of the demo's node: free ports of the loopback interface, and one sender.
+fn node(arguments: &Demo, data: &tempfile::TempDir) -> anyhow::Result<Config> {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut config = Config::default();
+    config.node.data = data.path().join("data");
+    config.node.workers = arguments.inference.workers;
+    config.node.memory = arguments.inference.memory;
+    config.dicom.address = Some(free);
+    config.dicom.peers =
+        vec![Peer { ae_title: AeTitle::new(SENDER).map_err(|error| anyhow!(error))?, from: None, address: None }];
+    config.http.address = None;
+    config.metrics.address = arguments.inference.metrics;
+    // A demo on a small disk is a demo.
+    config.limits.free_disk = 64 << 20;
+    Ok(config)
 }
 
-impl Step {
-    fn send(self, node: &mut Node) -> anyhow::Result<()> {
-        match self {
-            Self::Arrive(instance) => node.arrive(&instance, None, false)?,
-            Self::Withdraw(key, instance) => node.send(Change::Withdrawn { key, instance })?,
-            Self::Complete(key) => node.complete(&key)?,
-        };
-        Ok(())
+/// Sends objects over one association.
+async fn send(address: SocketAddr, objects: &[Object]) -> anyhow::Result<()> {
+    let stored: Vec<(String, String)> =
+        classes().map(|class| (class.to_owned(), EXPLICIT_VR_LITTLE_ENDIAN.uid().to_owned())).collect();
+    let mut client = Client::associate(address, SENDER, "HEMOFLOW", &stored, PATIENCE).await?;
+    for object in objects {
+        let meta = object.meta();
+        let class = meta.media_storage_sop_class_uid.trim_end_matches('\0');
+        let instance = meta.media_storage_sop_instance_uid.trim_end_matches('\0');
+        let mut data = Vec::new();
+        let syntax = EXPLICIT_VR_LITTLE_ENDIAN.erased();
+        object.write_dataset_with_ts(&mut data, &syntax).context("a synthetic slice cannot be encoded")?;
+        let status = client.store(class, syntax.uid(), instance, &data).await?;
+        if status != 0 {
+            bail!("the node answers with status {status:04X}");
+        }
     }
+    client.release().await
 }
+
+/// An object as it is sent.
+type Object = FileDicomObject<InMemDicomObject>;
 
 /// The slice of a study as its scanner sends it: through the bytes of a DICOM file.
 fn instance(study: &PhantomStudy, slice: &PhantomSlice) -> anyhow::Result<Instance> {
@@ -96,42 +157,42 @@ fn instance(study: &PhantomStudy, slice: &PhantomSlice) -> anyhow::Result<Instan
         .map_err(|rejection| anyhow!("a synthetic slice was refused: {}: {}", rejection.reason, rejection.detail))
 }
 
+/// What is sent over the first association, and what over the second.
+struct Script {
+    first: Vec<Object>,
+    second: Vec<Object>,
+}
+
 /// What a hospital sends: every slice in the end as the generator made it, on the way there with mistakes.
-fn script(studies: &[PhantomStudy], seed: u64) -> anyhow::Result<Vec<Step>> {
+fn script(studies: &[PhantomStudy], seed: u64) -> anyhow::Result<Script> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut arrivals = Vec::new();
-    let mut after = Vec::new();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
     for (number, study) in studies.iter().enumerate() {
         let middle = study.slices.len() / 2;
         let (late, replaced, mistaken) = (number == 0, number == 1 % studies.len(), number == 2 % studies.len());
         for (position, slice) in study.slices.iter().enumerate() {
-            let truth = instance(study, slice)?;
-            let key = truth.key.clone();
-            if position == 0 {
-                after.push(Step::Complete(key.clone()));
-            }
+            let truth = phantom::dicom_object(study, slice)?;
             match position.checked_sub(middle) {
-                Some(0) if late => after.push(Step::Arrive(Box::new(truth))),
+                Some(0) if late => second.push(truth),
                 Some(1) if replaced => {
                     let neighbor = study.slices.get(middle).unwrap_or(slice);
                     let other = PhantomSlice { plane: neighbor.plane.clone(), ..slice.clone() };
-                    arrivals.push(Step::Arrive(Box::new(instance(study, &other)?)));
-                    after.push(Step::Arrive(Box::new(truth)));
+                    first.push(phantom::dicom_object(study, &other)?);
+                    second.push(truth);
                 }
                 Some(2) if mistaken => {
                     let uid = InstanceUid::new(&format!("{}.9", slice.instance)).context("a UID")?;
                     let mistake = PhantomSlice { instance: uid.clone(), ..slice.clone() };
-                    arrivals.push(Step::Arrive(Box::new(instance(study, &mistake)?)));
-                    arrivals.push(Step::Arrive(Box::new(truth)));
-                    after.push(Step::Withdraw(key, uid));
+                    first.push(phantom::dicom_object(study, &mistake)?);
+                    first.push(truth);
+                    second.push(phantom::rejection_note(study, &[uid])?);
                 }
-                _ => arrivals.push(Step::Arrive(Box::new(truth))),
+                _ => first.push(truth),
             }
         }
     }
-    shuffle(&mut arrivals, &mut random);
-    arrivals.extend(after);
-    Ok(arrivals)
+    shuffle(&mut first, &mut random);
+    Ok(Script { first, second })
 }
 
 /// Fisher and Yates.
@@ -147,7 +208,7 @@ fn shuffle<T>(items: &mut [T], random: &mut impl RngCore) {
 fn batch(studies: &[PhantomStudy], arguments: &Demo, device: Device) -> anyhow::Result<Vec<Report>> {
     tracing::info!("comparing with a batch run over the final slices");
     let inference = crate::arguments::Inference { metrics: None, ..arguments.inference.clone() };
-    let mut running = Running::start(&inference, &Keep::default(), Vec::new(), device, |_| {})?;
+    let mut running = Running::start(&inference, &Keep::default(), Vec::new(), device, |_: &Current| {})?;
     for study in studies {
         let mut key = None;
         for slice in &study.slices {

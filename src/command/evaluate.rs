@@ -29,7 +29,7 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
     if !arguments.masks.is_dir() {
         bail!("no folder of masks at {}", arguments.masks.display());
     }
-    let mut running = Running::start(&arguments.inference, &Keep::default(), Vec::new(), device, |_| {})?;
+    let mut running = Running::start(&arguments.inference, &Keep::default(), Vec::new(), device, |_: &Current| {})?;
     let method = Arc::clone(running.node.method());
     run::stream(std::slice::from_ref(&arguments.data), &mut running.node, false, &Rules::default())?;
     let (collected, _metrics) = running.finish()?;

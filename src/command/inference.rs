@@ -11,7 +11,7 @@ use operators::record::Truth;
 use prometheus::Registry;
 
 use crate::arguments::{Inference, Keep};
-use crate::collector::{Collected, Current};
+use crate::collector::{Collected, Watch};
 use crate::http::metrics::{self, Server};
 use crate::node::{Node, Settings};
 
@@ -47,7 +47,7 @@ impl Running {
         keep: &Keep,
         truths: Vec<Truth>,
         device: Device,
-        watch: impl FnMut(&Current) + Send + 'static,
+        watch: impl Watch,
     ) -> anyhow::Result<Self> {
         let model = load_model(inference.model.as_deref(), device)?;
         Self::with(model, inference, keep, truths, watch)
@@ -59,7 +59,7 @@ impl Running {
         inference: &Inference,
         keep: &Keep,
         truths: Vec<Truth>,
-        watch: impl FnMut(&Current) + Send + 'static,
+        watch: impl Watch,
     ) -> anyhow::Result<Self> {
         let model = model.with_precision(inference.precision)?;
         let registry = Registry::new();
@@ -78,6 +78,8 @@ impl Running {
             series: keep.series,
             data: keep.data.clone(),
             truths,
+            synced: false,
+            collects: true,
         };
         Ok(Self { node: Node::start(model, &settings, telemetry, watch)?, server })
     }

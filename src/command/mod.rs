@@ -11,6 +11,7 @@ mod inference;
 mod model;
 mod phantom;
 mod run;
+mod serve;
 mod table;
 mod train;
 
@@ -50,6 +51,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
     match arguments.command {
         Command::Demo(demo) => demo::demo(&demo, device, console),
         Command::Run(run) => run::run(&run, arguments.config.as_deref(), device, console),
+        Command::Serve => serve::serve(arguments.config.as_deref(), device, console),
         Command::Phantom(phantom) => phantom::phantom(&phantom, console),
         Command::Train(train) => train::train(&train, device, console),
         Command::Evaluate(evaluate) => evaluate::evaluate(&evaluate, device, console),

@@ -40,7 +40,7 @@ pub use folder::Folder;
 pub use http::{Http, Token};
 pub use limits::Limits;
 pub use network::Network;
-pub use node::{Ack, Node};
+pub use node::{Ack, Node, Resent};
 pub use retention::Retention;
 pub use tls::Tls;
 

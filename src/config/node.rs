@@ -25,6 +25,19 @@ pub struct Node {
     pub series: Option<usize>,
     /// What an acknowledgement promises.
     pub ack: Ack,
+    /// What an instance means that is kept with other content.
+    pub resent: Resent,
+}
+
+/// What it means that an instance comes that is kept with other content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resent {
+    /// It takes the place of the one that is kept.
+    #[default]
+    Replace,
+    /// Somebody made a mistake: it is not taken.
+    Refuse,
 }
 
 /// What is true of an instance once it was acknowledged.
@@ -48,6 +61,7 @@ impl Default for Node {
             memory: None,
             series: None,
             ack: Ack::Fsync,
+            resent: Resent::Replace,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The journal: the log as the parts of a running node share it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use operators::record::{Digest, Role, SeriesKey, Tick};
@@ -15,21 +15,24 @@ use crate::result_tree::json;
 #[derive(Clone)]
 pub struct Journal {
     log: Arc<Mutex<Log>>,
+    /// Whether a version waits for the disk before it is shown.
+    synced: bool,
     /// What was published before, until the graph has come to it again.
     published: HashMap<(SeriesKey, Role, u64), Published>,
 }
 
 impl Journal {
     /// A journal that goes on where `entries` end.
+    /// With `synced`, the disk has a version, and all before it, before [`Journal::note`] returns.
     #[must_use]
-    pub fn new(log: Log, entries: &[Entry]) -> Self {
+    pub fn new(log: Log, entries: &[Entry], synced: bool) -> Self {
         let published = entries.iter().filter_map(|entry| match &entry.event {
             Event::Published(published) => Some(published.clone()),
             Event::Changed { .. } | Event::Used { .. } => None,
         });
         let published =
             published.map(|published| ((published.key.clone(), published.role, published.version), published));
-        Self { log: Arc::new(Mutex::new(log)), published: published.collect() }
+        Self { log: Arc::new(Mutex::new(log)), synced, published: published.collect() }
     }
 
     /// Writes what happens at a tick, before it does.
@@ -41,7 +44,11 @@ impl Journal {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, unix_ms, event }).collect();
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).append(&entries)
+        self.lock().append(&entries)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a version, unless it was published before; then gives the latency that it was published with.
@@ -74,6 +81,9 @@ impl Journal {
             result: published_as(current)?,
         };
         self.write(publication.tick, vec![Event::Published(published)])?;
+        if self.synced {
+            self.lock().sync()?;
+        }
         Ok(None)
     }
 }

@@ -16,7 +16,7 @@ use operators::report::Latency;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"HEMOLOG1";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes before the content of a record.
 const HEAD: usize = 12;
 /// A record is never longer: an instance of a thousand frames takes a fraction of it.
@@ -44,6 +44,8 @@ pub enum Event {
         payload: Option<String>,
         /// Whether the series cannot wait.
         stat: bool,
+        /// The record of the inbox that it follows from, if it is one.
+        from: Option<u64>,
     },
     /// A method came into use in a role, or none.
     Used {
@@ -178,6 +180,15 @@ impl Log {
         }
         self.whole += u64::try_from(bytes.len())?;
         Ok(())
+    }
+
+    /// Waits until the disk has all that was added.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the log if it cannot be written.
+    pub fn sync(&self) -> anyhow::Result<()> {
+        self.file.sync_data().with_context(|| format!("cannot write the log {}", self.path.display()))
     }
 }
 

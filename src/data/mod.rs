@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! DIR/log                      every change and every publication, in order (`log`)
-//! DIR/payloads/<sha256>.<ext>  what was received, each content once (`payloads`)
+//! DIR/inbox/<position>.seg     what listeners received and acknowledged, in order (`crate::inbox`)
+//! DIR/payloads/<sha256>.<ext>  what was read from files, each content once (`payloads`)
 //! DIR/models/<sha256>/         the weights that results were made by
 //! DIR/salt                     what patients are hashed with
 //! DIR/store/                   blocks by name: what need not be computed again
 //! ```
 //!
-//! The log, the payloads and the models are what must not be lost; the store can be computed again from them. A folder
-//! has one user at a time, who holds a lock on the log; others may read. What was acknowledged outlives the death of the
-//! process. It outlives that of the machine as far as the system has brought it to the disk: nothing here waits for that.
+//! The inbox, the log, the payloads and the models are what must not be lost; the store can be computed again from them. A
+//! folder has one user at a time, who holds a lock on the log; others may read. What was acknowledged outlives the death of
+//! the process. Whether it outlives that of the machine is the promise of the inbox; the log is brought to the disk before
+//! a version is shown if it is told to.
 
 mod journal;
 mod log;
@@ -25,6 +27,8 @@ use operators::model::Model;
 use operators::outcome::Salt;
 use operators::record::{Method, MethodConfig, SeriesKey};
 
+use crate::inbox::{Inbox, Kept, Promise};
+
 pub use journal::{Journal, published_as};
 pub use log::{Entry, Event, Log, MethodEntry, Published};
 pub(crate) use payloads::Loader;
@@ -34,6 +38,7 @@ pub use payloads::Payloads;
 #[derive(Clone, Debug)]
 pub struct DataFolder {
     root: PathBuf,
+    kept: Kept,
 }
 
 impl DataFolder {
@@ -44,7 +49,7 @@ impl DataFolder {
     /// Returns an error that names the folder if it cannot be made.
     pub fn create(root: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("cannot create the folder {}", root.display()))?;
-        Ok(Self { root: root.to_owned() })
+        Self::at(root)
     }
 
     /// The folder at `root`, which must hold a log.
@@ -53,9 +58,13 @@ impl DataFolder {
     ///
     /// Returns an error that names the folder if it holds none.
     pub fn existing(root: &Path) -> anyhow::Result<Self> {
-        let data = Self { root: root.to_owned() };
+        let data = Self::at(root)?;
         fs::metadata(data.log_path()).with_context(|| format!("{} holds no log", root.display()))?;
         Ok(data)
+    }
+
+    fn at(root: &Path) -> anyhow::Result<Self> {
+        Ok(Self { root: root.to_owned(), kept: Kept::read(&root.join("inbox"))? })
     }
 
     fn log_path(&self) -> PathBuf {
@@ -96,7 +105,16 @@ impl DataFolder {
     /// What was received.
     #[must_use]
     pub fn payloads(&self) -> Payloads {
-        Payloads::at(self.root.join("payloads"))
+        Payloads::at(self.root.join("payloads"), self.kept.clone())
+    }
+
+    /// Opens the inbox. The log must be open: who has it has the folder.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read or written, or is broken before its end.
+    pub fn inbox(&self, promise: Promise) -> anyhow::Result<Inbox> {
+        Inbox::open(&self.root.join("inbox"), promise, self.kept.clone())
     }
 
     /// Where blocks stand.

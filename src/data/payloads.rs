@@ -1,25 +1,33 @@
-//! What was received, each content once: files named by the SHA-256 of their content.
+//! What was received, each content once and named by its SHA-256: a file of its own, or a part of the inbox.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use operators::dicom::Instance;
+use operators::dicom::{Instance, read};
 use operators::intake;
-use operators::record::{Change, Digest};
+use operators::record::{Change, Digest, Rejection};
 
 use super::put;
+use crate::inbox::Kept as Inbox;
 use crate::residents::Kept;
 
-/// A folder of payloads.
+/// What was received: a folder of files, and what the inbox keeps.
 #[derive(Clone, Debug)]
 pub struct Payloads {
     folder: PathBuf,
+    inbox: Inbox,
 }
 
 impl Payloads {
-    pub(super) fn at(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(super) fn at(folder: PathBuf, inbox: Inbox) -> Self {
+        Self { folder, inbox }
+    }
+
+    /// The name of a DICOM file of this content.
+    #[must_use]
+    pub fn name(content: &Digest) -> String {
+        format!("{content}.dcm")
     }
 
     /// Keeps the content of an input and gives its name. `input` tells by its ending whether it is NIfTI.
@@ -45,6 +53,10 @@ impl Payloads {
     ///
     /// Returns an error that names the payload if it is missing or is not what its name says.
     pub fn bytes(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let content = name.strip_suffix(".dcm").and_then(Digest::from_hex);
+        if let Some(bytes) = content.map(|content| self.inbox.payload(&content)).transpose()?.flatten() {
+            return Ok(bytes);
+        }
         let path = self.folder.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read the payload {}", path.display()))?;
         let digest = Digest::of(&bytes).to_string();
@@ -60,10 +72,15 @@ impl Payloads {
     ///
     /// Returns an error that names the payload if it is missing or is not what its name says.
     pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
-        self.bytes(name)?;
-        let path = self.folder.join(name);
-        intake::read(&path)
-            .map_err(|rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail))
+        let bytes = self.bytes(name)?;
+        let read = if extension(Path::new(name)) == "dcm" {
+            read::read_bytes(name, &bytes).map(|instance| vec![instance])
+        } else {
+            // A volume is read from its file, which was seen to be what its name says.
+            intake::read(&self.folder.join(name))
+        };
+        read.map_err(|Rejection { reason, detail, .. }| anyhow!("the payload {name}: {reason}: {detail}"))
+    }
     }
 }
 
@@ -112,7 +129,8 @@ mod tests {
     #[test]
     fn a_content_is_kept_once_and_a_changed_file_is_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
-        let payloads = Payloads::at(folder.path().join("payloads"));
+        let inbox = Inbox::read(&folder.path().join("inbox")).expect("no inbox is an empty one");
+        let payloads = Payloads::at(folder.path().join("payloads"), inbox);
         let name = payloads.keep(Path::new("a.dcm"), b"content").expect("kept");
         assert_eq!(payloads.keep(Path::new("b.dcm"), b"content").expect("kept"), name);
         assert_eq!(fs::read_dir(folder.path().join("payloads")).expect("a folder").count(), 1);

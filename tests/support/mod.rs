@@ -1,6 +1,8 @@
 //! What the tests share: the program, synthetic data, real data where it is.
 
 pub(crate) mod law;
+pub(crate) mod node;
+pub(crate) mod slices;
 pub(crate) mod steps;
 
 use std::path::{Path, PathBuf};

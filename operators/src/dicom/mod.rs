@@ -8,6 +8,7 @@ pub mod dicomdir;
 pub(crate) mod fragments;
 mod geometry;
 mod header;
+pub mod identity;
 mod instance;
 pub(crate) mod jpeg12;
 mod kernel;
@@ -18,6 +19,7 @@ mod part10;
 pub mod read;
 #[cfg(test)]
 mod real_data;
+pub mod rejection_note;
 pub(crate) mod rle;
 pub mod seg;
 
@@ -25,3 +27,4 @@ pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
 pub(crate) use kernel::kernels;
 pub use kernel::{is_sharp, sharp_kernel};
+pub use object::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::io::{ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::file::{OpenFileOptions, ReadPreamble};
@@ -28,6 +29,15 @@ pub(crate) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 ///
 /// Refuses bytes that are no DICOM, that end too early, that cannot be parsed, or whose transfer syntax is not known.
 pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
+    object_until(bytes, tags::PIXEL_DATA)
+}
+
+/// The same, up to and with the element `last`. All of the data set up to its pixels must nest.
+///
+/// # Errors
+///
+/// As [`object`].
+pub(crate) fn object_until(bytes: &[u8], last: Tag) -> Result<DefaultDicomObject, Refusal> {
     let (marked, body) = match (bytes.get(128..132), bytes.get(..4)) {
         (Some(b"DICM"), _) => (true, &bytes[132..]),
         (_, Some(b"DICM")) => (true, &bytes[4..]),
@@ -59,7 +69,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<DefaultDicomObject, Refusal> {
     let table = FileMetaTableBuilder::new().transfer_syntax(syntax).build().map_err(|error| refusal(&error))?;
     let mut head = b"DICM".to_vec();
     table.write(&mut head).map_err(|error| refusal(&error))?;
-    let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(tags::PIXEL_DATA);
+    let options = OpenFileOptions::new().read_preamble(ReadPreamble::Never).read_to(last);
     let parse = AssertUnwindSafe(|| options.from_reader(head.chain(&*data)));
     let parsed = catch_unwind(parse).map_err(|_| Refusal::new(Reason::Malformed, "the data set breaks the parser"))?;
     let mut object = parsed.map_err(|error: ReadError| refusal(&error))?;

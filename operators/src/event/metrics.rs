@@ -19,6 +19,15 @@ pub struct Metrics {
     pub(super) frontier_lag: GaugeVec,
     pub(super) results_published: IntCounterVec,
     pub(super) slice_result_latency: Histogram,
+    pub(super) acknowledged: IntCounterVec,
+    pub(super) acknowledged_bytes: IntCounterVec,
+    pub(super) acknowledge: Histogram,
+    pub(super) turned_away: IntCounterVec,
+    pub(super) associations_asked: IntCounterVec,
+    pub(super) associations: Gauge,
+    pub(super) inbox_waiting: Gauge,
+    pub(super) start_seconds: Gauge,
+    pub(super) start_replayed: Gauge,
 }
 
 impl Metrics {
@@ -43,6 +52,11 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let single = |name: &str, help: &str| {
+            let metric = Gauge::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
         let slices_received =
             IntCounter::new("hemoflow_slices_received_total", "Slices that entered the graph, re-sent ones included.")?;
         registry.register(Box::new(slices_received.clone()))?;
@@ -52,8 +66,45 @@ impl Metrics {
         );
         let slice_result_latency = Histogram::with_opts(latency.buckets(exponential_buckets(0.005, 2.0, 14)?))?;
         registry.register(Box::new(slice_result_latency.clone()))?;
+        let acknowledge = HistogramOpts::new(
+            "hemoflow_acknowledge_seconds",
+            "Time from the last byte of an instance until it was kept as the configuration promises.",
+        );
+        let acknowledge = Histogram::with_opts(acknowledge.buckets(exponential_buckets(0.0001, 2.0, 16)?))?;
+        registry.register(Box::new(acknowledge.clone()))?;
         Ok(Self {
             slices_received,
+            acknowledged: counter(
+                "hemoflow_instances_acknowledged_total",
+                "Instances that were kept and acknowledged, re-sent ones included.",
+                &["via"],
+            )?,
+            acknowledged_bytes: counter(
+                "hemoflow_acknowledged_bytes_total",
+                "Bytes of the instances that were acknowledged.",
+                &["via"],
+            )?,
+            acknowledge,
+            turned_away: counter(
+                "hemoflow_instances_turned_away_total",
+                "Instances that were not kept, and whose senders were told so.",
+                &["via", "reason"],
+            )?,
+            associations_asked: counter(
+                "hemoflow_associations_total",
+                "Associations that were asked for, by whether they were accepted.",
+                &["outcome"],
+            )?,
+            associations: single("hemoflow_associations_open", "Associations that are open.")?,
+            inbox_waiting: single("hemoflow_inbox_waiting", "Acknowledged records that the graph was not given yet.")?,
+            start_seconds: single(
+                "hemoflow_start_seconds",
+                "Time from the start of the node until all that it had kept had its effect.",
+            )?,
+            start_replayed: single(
+                "hemoflow_start_replayed_entries",
+                "Entries of the log that were done again at the start of the node.",
+            )?,
             instances_rejected: counter(
                 "hemoflow_instances_rejected_total",
                 "Inputs that were refused, by the fixed word of rejections.jsonl.",

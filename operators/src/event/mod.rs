@@ -5,12 +5,16 @@
 
 use std::sync::Arc;
 
+mod door;
 mod ingest;
 mod metrics;
 mod result;
 mod stage;
 mod store;
 
+pub use door::{
+    AssociationAsked, AssociationsOpen, InboxFollowed, InstanceAcknowledged, InstanceTurnedAway, NodeReady,
+};
 pub use ingest::{InstanceRejected, SlicesReceived};
 pub use metrics::Metrics;
 pub use result::{FrontierMoved, ResultPublished};

@@ -20,6 +20,7 @@ mod acquire;
 mod anatomy;
 mod bleed;
 mod field;
+mod note;
 mod object;
 mod shape;
 mod stream;
@@ -38,6 +39,7 @@ use anatomy::Anatomy;
 use bleed::Bleeds;
 use stream::Stream;
 
+pub use note::rejection_note;
 pub use object::{PhantomObjectError, dicom_object};
 pub use write::{PhantomWriteError, PhantomWriter, mask_volume};
 

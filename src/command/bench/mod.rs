@@ -2,6 +2,7 @@
 
 mod cost;
 mod figures;
+mod ingest;
 mod input;
 mod networks;
 mod resident;
@@ -31,6 +32,7 @@ pub(super) fn bench(arguments: &Bench, device: Device, console: &mut Console) ->
         Bench::Kernels(kernels) => sweep::measure(kernels, device, console),
         Bench::Models(models) => networks::measure(models, device, console),
         Bench::Graph(graph) => measure_graph(graph, device, console),
+        Bench::Ingest(ingest) => ingest::measure(ingest, device, console),
     }
 }
 

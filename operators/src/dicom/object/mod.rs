@@ -17,8 +17,9 @@ pub(crate) use uid::derived;
 pub(crate) type Element = InMemElement;
 
 /// The program as a maker of objects. A UUID drawn once, for good.
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.182003330953601190599345641527736722386";
-const IMPLEMENTATION_VERSION_NAME: &str = concat!("HEMOFLOW_", env!("CARGO_PKG_VERSION"));
+pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.182003330953601190599345641527736722386";
+/// Its version (PS3.7 section D.3.3.2).
+pub const IMPLEMENTATION_VERSION_NAME: &str = concat!("HEMOFLOW_", env!("CARGO_PKG_VERSION"));
 
 /// Attributes of the modules SOP Common (C.12.1), General and Enhanced General Equipment (C.7.5), of which `serial` says
 /// which weights made the object.

@@ -1,0 +1,222 @@
+//! Command sets (PS3.7 annex E): implicit little endian elements of group 0000.
+
+use std::panic::AssertUnwindSafe;
+
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_encoding::TransferSyntaxIndex;
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
+
+use super::status::Status;
+
+/// No data set follows (PS3.7 section E.1).
+const NO_DATA_SET: u16 = 0x0101;
+
+/// The operations that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// C-STORE-RQ.
+    Store,
+    /// C-ECHO-RQ.
+    Echo,
+    /// N-ACTION-RQ.
+    Action,
+    /// N-EVENT-REPORT-RQ.
+    EventReport,
+    /// Any response, by its field.
+    Response(u16),
+    /// Any other request, by its field.
+    Other(u16),
+}
+
+impl Operation {
+    const fn of(field: u16) -> Self {
+        match field {
+            0x0001 => Self::Store,
+            0x0030 => Self::Echo,
+            0x0130 => Self::Action,
+            0x0100 => Self::EventReport,
+            field if field & 0x8000 != 0 => Self::Response(field),
+            field => Self::Other(field),
+        }
+    }
+
+    /// Its Command Field.
+    #[must_use]
+    pub const fn field(self) -> u16 {
+        match self {
+            Self::Store => 0x0001,
+            Self::Echo => 0x0030,
+            Self::Action => 0x0130,
+            Self::EventReport => 0x0100,
+            Self::Response(field) | Self::Other(field) => field,
+        }
+    }
+}
+
+/// What a command set says, as far as this program asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What is asked.
+    pub operation: Operation,
+    /// The message that it is, or that it responds to.
+    pub message: u16,
+    /// Whether a data set follows.
+    pub has_data: bool,
+    /// Affected or requested SOP Class UID.
+    pub class: String,
+    /// Affected or requested SOP Instance UID.
+    pub instance: String,
+    /// Event or action.
+    pub kind: Option<u16>,
+    /// The status of a response.
+    pub status: Option<u16>,
+}
+
+impl Command {
+    /// A request.
+    #[must_use]
+    pub fn request(operation: Operation, message: u16, class: &str, instance: &str) -> Self {
+        let (class, instance) = (class.to_owned(), instance.to_owned());
+        Self { operation, message, has_data: false, class, instance, kind: None, status: None }
+    }
+
+    /// Reads a command set.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing.
+    pub fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+        let Some(syntax) = TransferSyntaxRegistry.get(IMPLICIT_VR_LITTLE_ENDIAN.uid()) else {
+            return Err("implicit little endian is not known");
+        };
+        let parse = AssertUnwindSafe(|| InMemDicomObject::read_dataset_with_ts(bytes, syntax));
+        let parsed = std::panic::catch_unwind(parse).map_err(|_| "a command set that breaks the parser")?;
+        let set = parsed.map_err(|_| "a command set that cannot be parsed")?;
+        let number = |tag: Tag| set.get(tag).and_then(|element| element.value().to_int::<u16>().ok());
+        let text = |tags: [Tag; 2]| {
+            let found = tags.into_iter().find_map(|tag| set.get(tag)?.value().to_str().ok());
+            found.map(|text| text.trim_matches(['\0', ' ']).to_owned()).unwrap_or_default()
+        };
+        let operation = Operation::of(number(tags::COMMAND_FIELD).ok_or("a command set without Command Field")?);
+        let message = match operation {
+            Operation::Response(_) => number(tags::MESSAGE_ID_BEING_RESPONDED_TO),
+            _ => number(tags::MESSAGE_ID),
+        };
+        Ok(Self {
+            operation,
+            message: message.ok_or("a command set without Message ID")?,
+            has_data: number(tags::COMMAND_DATA_SET_TYPE).ok_or("a command set without Command Data Set Type")?
+                != NO_DATA_SET,
+            class: text([tags::AFFECTED_SOP_CLASS_UID, tags::REQUESTED_SOP_CLASS_UID]),
+            instance: text([tags::AFFECTED_SOP_INSTANCE_UID, tags::REQUESTED_SOP_INSTANCE_UID]),
+            kind: number(tags::ACTION_TYPE_ID).or_else(|| number(tags::EVENT_TYPE_ID)),
+            status: number(tags::STATUS),
+        })
+    }
+
+    /// The bytes of the response to a request.
+    ///
+    /// # Errors
+    ///
+    /// Says that it has no form.
+    pub(super) fn response(&self, status: &Status) -> Result<Vec<u8>, &'static str> {
+        let mut elements = vec![
+            number(tags::COMMAND_FIELD, self.operation.field() | 0x8000),
+            number(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message),
+            number(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET),
+            number(tags::STATUS, status.code),
+        ];
+        elements.extend(uid(tags::AFFECTED_SOP_CLASS_UID, &self.class));
+        elements.extend(uid(tags::AFFECTED_SOP_INSTANCE_UID, &self.instance));
+        if let Some(comment) = &status.comment {
+            elements.push(DataElement::new(tags::ERROR_COMMENT, VR::LO, PrimitiveValue::from(comment.as_str())));
+        }
+        match (self.operation, self.kind) {
+            (Operation::Action, Some(kind)) => elements.push(number(tags::ACTION_TYPE_ID, kind)),
+            (Operation::EventReport, Some(kind)) => elements.push(number(tags::EVENT_TYPE_ID, kind)),
+            _ => {}
+        }
+        write(elements)
+    }
+
+    /// The bytes of the request that it is.
+    ///
+    /// # Errors
+    ///
+    /// Says that it has no form.
+    pub fn write(&self) -> Result<Vec<u8>, &'static str> {
+        let mut elements = vec![
+            number(tags::COMMAND_FIELD, self.operation.field()),
+            number(tags::MESSAGE_ID, self.message),
+            number(tags::COMMAND_DATA_SET_TYPE, if self.has_data { 0x0001 } else { NO_DATA_SET }),
+        ];
+        if self.operation == Operation::Store {
+            elements.push(number(tags::PRIORITY, 0));
+        }
+        let (class, instance) = match self.operation {
+            Operation::Action => (tags::REQUESTED_SOP_CLASS_UID, tags::REQUESTED_SOP_INSTANCE_UID),
+            _ => (tags::AFFECTED_SOP_CLASS_UID, tags::AFFECTED_SOP_INSTANCE_UID),
+        };
+        elements.extend(uid(class, &self.class));
+        elements.extend(uid(instance, &self.instance));
+        match (self.operation, self.kind) {
+            (Operation::Action, Some(kind)) => elements.push(number(tags::ACTION_TYPE_ID, kind)),
+            (_, Some(kind)) => elements.push(number(tags::EVENT_TYPE_ID, kind)),
+            (_, None) => {}
+        }
+        write(elements)
+    }
+}
+
+type Element = DataElement<InMemDicomObject>;
+
+fn number(tag: Tag, value: u16) -> Element {
+    DataElement::new(tag, VR::US, PrimitiveValue::from(value))
+}
+
+fn uid(tag: Tag, value: &str) -> Option<Element> {
+    (!value.is_empty()).then(|| DataElement::new(tag, VR::UI, PrimitiveValue::from(value)))
+}
+
+fn write(elements: Vec<Element>) -> Result<Vec<u8>, &'static str> {
+    let mut bytes = Vec::new();
+    let set = InMemDicomObject::command_from_element_iter(elements);
+    set.write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
+        .map_err(|_| "a command set that has no form")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_was_written_and_its_response_belongs_to_it() {
+        for operation in [Operation::Store, Operation::Echo, Operation::Action, Operation::EventReport] {
+            let request = Command {
+                has_data: operation == Operation::Store,
+                kind: matches!(operation, Operation::Action | Operation::EventReport).then_some(1),
+                ..Command::request(operation, 7, "1.2.840.10008.1.1", "1.2.3")
+            };
+            let bytes = request.write().expect("a form");
+            assert_eq!(Command::read(&bytes), Ok(request.clone()));
+            let status = Status::failure(0xA700, "the disk is full");
+            let response = Command::read(&request.response(&status).expect("a form")).expect("a command set");
+            assert_eq!(response.operation, Operation::Response(operation.field() | 0x8000));
+            assert_eq!((response.message, response.status, response.has_data), (7, Some(0xA700), false));
+            assert_eq!((response.class, response.instance), (request.class, request.instance));
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_set_is_told_apart() {
+        assert!(Command::read(b"").is_err());
+        assert!(Command::read(&[0xFF; 40]).is_err());
+        let mut cut = Command::request(Operation::Echo, 1, "1.2", "").write().expect("a form");
+        cut.truncate(20);
+        assert!(Command::read(&cut).is_err());
+    }
+}

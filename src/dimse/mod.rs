@@ -1,0 +1,21 @@
+//! DICOM over TCP: the listener that scanners send to, and a small client.
+//!
+//! Verification, storage and storage commitment (PS3.4 annexes A, B and J) over the upper layer of PS3.8. Protocol data units
+//! are those of `dicom-ul`; data sets, which are nearly all of the bytes, are read from the socket straight into the file
+//! that is kept (docs/adr/0006).
+
+mod association;
+pub mod client;
+mod command;
+mod commitment;
+mod listener;
+mod negotiate;
+mod pdu;
+mod status;
+mod stream;
+mod tls;
+
+pub use command::{Command, Operation};
+pub use listener::{Listener, Options};
+pub use negotiate::classes;
+pub use tls::Tls;

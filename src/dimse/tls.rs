@@ -1,0 +1,72 @@
+//! TLS for listeners (PS3.15 annex B), from files in PEM.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::stream::Stream;
+use crate::config;
+
+/// How a listener encrypts.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be used.
+    pub fn load(files: &config::Tls) -> anyhow::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .context("TLS")?;
+        let builder = match &files.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path)? {
+                    roots.add(certificate).with_context(|| format!("the certificate {}", path.display()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.with_context(|| format!("{}", path.display()))?)
+            }
+        };
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|error| anyhow!("the private key {}: {error}", files.key.display()))?;
+        let config = builder
+            .with_single_cert(certificates(&files.certificate)?, key)
+            .with_context(|| format!("the certificate {}", files.certificate.display()))?;
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// The configuration, for other listeners.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    pub(super) async fn accept<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
+        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
+    }
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let named = |error| anyhow!("the certificate {}: {error}", path.display());
+    let read = CertificateDer::pem_file_iter(path).map_err(named)?.collect::<Result<Vec<_>, _>>().map_err(named)?;
+    if read.is_empty() {
+        return Err(anyhow!("the certificate {}: there is none in it", path.display()));
+    }
+    Ok(read)
+}

@@ -1,0 +1,143 @@
+//! The feeder: follows the inbox, and gives the node what each record means.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use operators::completion::Completion;
+use operators::dicom::read;
+use operators::dicom::rejection_note;
+use operators::event::{InboxFollowed, Telemetry};
+use operators::record::{Change, Refusal};
+
+use super::Door;
+use crate::inbox::{Entry, Reader, Received, Record};
+use crate::node::{Followed, Node};
+
+/// How long it waits for a record before it looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Who waits until all that is in the inbox has had its effect. It is told once.
+pub type Settle = crossbeam_channel::Sender<()>;
+
+/// A node with what it is fed from.
+pub struct Feeder {
+    node: Node,
+    reader: Reader,
+    door: Door,
+    completion: Completion,
+    since: Instant,
+    /// What the log says of the first record.
+    followed: Followed,
+    settles: Receiver<Settle>,
+    telemetry: Telemetry,
+}
+
+impl Feeder {
+    /// A feeder that goes on where the log of the node ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder of the inbox if it cannot be read.
+    pub fn new(node: Node, door: Door, completion: Completion, settles: Receiver<Settle>) -> anyhow::Result<Self> {
+        let followed = node.followed().clone();
+        // The last record may have meant more than was written down of it.
+        let reader = door.inbox().reader(followed.position.unwrap_or(0))?;
+        door.feed(reader.position());
+        let telemetry = door.telemetry().clone();
+        let mut feeder = Self { node, reader, door, completion, since: Instant::now(), followed, settles, telemetry };
+        feeder.recall();
+        Ok(feeder)
+    }
+
+    /// Series that no sign has come for since their last change: the clock of their silence starts again.
+    fn recall(&mut self) {
+        for key in self.node.residents() {
+            // What that announces was announced before.
+            drop(self.completion.arrived(&key, None, Duration::ZERO));
+        }
+    }
+
+    /// Follows the inbox until `end` is set, and gives the node back. `caught_up` is called once, when all has had its effect
+    /// that was in the inbox at the start.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that says what has failed: the inbox, the graph, or the disk.
+    pub fn run(mut self, end: &AtomicBool, caught_up: impl FnOnce()) -> anyhow::Result<Node> {
+        let last = self.door.inbox().next_position();
+        let mut caught_up = Some(caught_up);
+        while !end.load(Ordering::Acquire) {
+            if self.reader.position() >= last && caught_up.is_some() {
+                self.node.settle()?;
+                if let Some(tell) = caught_up.take() {
+                    tell();
+                }
+            }
+            if let Some(entry) = self.reader.next_until(Instant::now() + GLANCE)? {
+                self.follow(entry)?;
+                self.door.feed(self.reader.position());
+            }
+            self.node.sound()?;
+            if self.door.waiting() == 0
+                && let Ok(settle) = self.settles.try_recv()
+            {
+                self.node.settle()?;
+                // It fails only when nobody waits any more.
+                settle.send(()).ok();
+            }
+            for change in self.completion.pass(self.since.elapsed()) {
+                self.node.send(change)?;
+            }
+            self.telemetry.emit(InboxFollowed { waiting: self.door.waiting() });
+        }
+        Ok(self.node)
+    }
+
+    fn follow(&mut self, Entry { position, record }: Entry) -> anyhow::Result<()> {
+        match record {
+            Record::Received(received) => self.received(position, &received),
+            Record::Ended(series) => {
+                let changes = self.completion.association_ended(&series);
+                changes.into_iter().try_for_each(|change| self.send(position, change))
+            }
+        }
+    }
+
+    fn received(&mut self, position: u64, received: &Received) -> anyhow::Result<()> {
+        let uid = &received.identity.instance;
+        let Some(bytes) = self.door.inbox().kept().payload(&received.content)? else {
+            // Its content was let go by the rules of retention before it was its turn.
+            return Ok(());
+        };
+        let refuse = |refusal: Refusal| Change::Refused(refusal.of(uid.as_str()));
+        if received.identity.class == rejection_note::KEY_OBJECT {
+            let changes: Vec<Change> = match rejection_note::rejected(&bytes) {
+                Ok(rejected) => {
+                    rejected.into_iter().map(|(key, instance)| Change::Withdrawn { key, instance }).collect()
+                }
+                Err(refusal) => vec![refuse(refusal)],
+            };
+            return changes.into_iter().try_for_each(|change| self.send(position, change));
+        }
+        let instance = match read::read_bytes(uid.as_str(), &bytes) {
+            Ok(instance) => instance,
+            Err(rejection) => return self.send(position, Change::Refused(rejection)),
+        };
+        let now = self.since.elapsed();
+        let signs = self.completion.arrived(&instance.key, None, now);
+        if self.is_new(position, &instance.arrival()) {
+            self.node.arrive_from(position, &instance, &received.content, false)?;
+        }
+        signs.into_iter().try_for_each(|sign| self.send(position, sign))
+    }
+
+    fn send(&mut self, position: u64, change: Change) -> anyhow::Result<()> {
+        if self.is_new(position, &change) { self.node.send_from(position, change) } else { Ok(()) }
+    }
+
+    /// Whether the log does not hold that change of that record.
+    fn is_new(&self, position: u64, change: &Change) -> bool {
+        self.followed.position != Some(position) || !self.followed.changes.contains(change)
+    }
+}

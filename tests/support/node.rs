@@ -1,0 +1,134 @@
+//! The node as a program: started with a configuration, told to end, or killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::program;
+
+/// A running `hemoflow serve`. Dropped, it is killed.
+pub(crate) struct Served {
+    child: Child,
+    /// Where it takes DICOM.
+    pub(crate) dicom: SocketAddr,
+    /// Where it tells metrics.
+    pub(crate) metrics: SocketAddr,
+    /// What it says on standard error.
+    said: std::thread::JoinHandle<String>,
+}
+
+/// What every node of the tests is told: free ports, any sender, a small disk.
+pub(crate) const OPEN: &str =
+    "[dicom]\naddress = '127.0.0.1:0'\nany_peer = true\n[http]\naddress = 'off'\n[metrics]\naddress = '127.0.0.1:0'\n";
+
+impl Served {
+    /// Starts a node in `folder`, whose data is kept there, and waits until it listens.
+    pub(crate) fn start(folder: &Path, configuration: &str) -> Self {
+        let file = folder.join("hemoflow.toml");
+        fs::write(&file, configuration).expect("written");
+        let mut command = program(["serve", "-v", "--config"]);
+        let command = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut errors = child.stderr.take().expect("standard error");
+        let said = std::thread::spawn(move || {
+            let mut said = String::new();
+            errors.read_to_string(&mut said).expect("text");
+            said
+        });
+        let out = BufReader::new(child.stdout.take().expect("standard output"));
+        let (mut dicom, mut metrics) = (None, None);
+        for line in out.lines() {
+            let line = line.expect("text");
+            if let Some(address) = line.strip_prefix("DICOM at ") {
+                dicom = Some(address.parse().expect("an address"));
+            }
+            if let Some(rest) = line.strip_prefix("metrics at http://") {
+                metrics = rest.split('/').next().map(|address| address.parse().expect("an address"));
+                break;
+            }
+        }
+        let Some((dicom, metrics)) = dicom.zip(metrics) else {
+            child.kill().ok();
+            panic!("the node does not listen: {}", said.join().expect("text"));
+        };
+        Self { child, dicom, metrics, said }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Kills it, as the loss of a process does.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("an end");
+        self.said()
+    }
+
+    /// Tells it to end, and waits for that.
+    pub(crate) fn drain(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        let status = self.child.wait().expect("an end");
+        (status, self.said())
+    }
+
+    /// Tells it to read its configuration again.
+    pub(crate) fn reload(&self, folder: &Path, configuration: &str) {
+        fs::write(folder.join("hemoflow.toml"), configuration).expect("written");
+        self.signal(Signal::HUP);
+    }
+
+    fn said(mut self) -> String {
+        let said = std::mem::replace(&mut self.said, std::thread::spawn(String::new));
+        said.join().expect("text")
+    }
+
+    /// The value of a metric, 0 if it is not there.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.metrics).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until it has followed all that it acknowledged.
+    pub(crate) fn caught_up(&self) {
+        let until = Instant::now() + Duration::from_secs(120);
+        let behind = || self.metric("hemoflow_inbox_waiting") > 0.0 || self.metric("hemoflow_start_seconds") == 0.0;
+        while behind() {
+            assert!(Instant::now() < until, "the node does not catch up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// DCMTK and pynetdicom: the folder of the programs, and the Python. `None`, said by name, where they cannot be installed.
+pub(crate) fn peers(test: &str) -> Option<(PathBuf, PathBuf)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dicom-peers");
+    let output = std::process::Command::new(script).output().expect("the script starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines = said.lines().map(PathBuf::from);
+    match (output.status.success(), lines.next(), lines.next()) {
+        (true, Some(dcmtk), Some(python)) => Some((dcmtk, python)),
+        _ => {
+            eprintln!("skipped: {test}: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+    }
+}
