@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Say only warnings on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// The configuration of a node [default: hemoflow.toml, if it is here]
+    /// The configuration: of a node [default: hemoflow.toml, if it is here]; of `run`, which takes its selection
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do.
@@ -58,6 +58,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Tell which slices and which model a study's results came from, and what changed between them
     Explain(Explain),
+    /// Write the images of a study without who they are of, by the basic profile of DICOM PS3.15
+    Export(Export),
     /// Print the dataflow graphs as named trees
     Graphs(Graphs),
     /// Look at a model
@@ -275,6 +277,27 @@ pub struct Explain {
     /// Write the results as they were published at the tick
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `hemoflow export`
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The Study Instance UID
+    #[arg(value_name = "STUDY")]
+    pub study: String,
+    /// The data folder of a run or a node
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where the study is written
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Export the objects of the study in this result tree too
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// A secret of 16 bytes or more that pseudonyms are made from: the same secret, the same pseudonyms [default: one that is
+    /// drawn and forgotten]
+    #[arg(long, value_name = "FILE")]
+    pub salt: Option<PathBuf>,
 }
 
 /// `hemoflow graphs`

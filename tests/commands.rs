@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{assert_exit, complaints, files, hemoflow, phantoms, rejections, run, summary};
+use crate::support::{assert_exit, complaints, files, hemoflow, phantoms, program, rejections, run, summary};
 
 #[test]
 fn wrong_usage_is_status_2() {
@@ -62,6 +62,26 @@ fn the_default_configuration_can_be_used_and_a_wrong_one_is_named_by_line_and_ke
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&told["valid"], &told["fault"]["line"]), (&false.into(), &2.into()));
     assert_exit(&hemoflow(["config", "check", "no/such/file"]), 1);
+}
+
+#[test]
+fn what_a_rule_of_the_configuration_leaves_out_is_rejected_by_its_name() {
+    let data = phantoms(1, 4, 7);
+    let out = tempfile::tempdir().expect("a folder");
+    let config = out.path().join("node.toml");
+    let rule = "[[selection.rule]]\nname = 'no thick slices'\ntake = false\nslice_thickness_mm = { least = 0.1 }\n";
+    fs::write(&config, rule).expect("written");
+    let mut command = program(["run", "--config"]);
+    command.arg(&config).arg("--out").arg(out.path().join("tree")).arg(data.path().join("dicom"));
+    let output = command.output().expect("the program starts");
+    assert_exit(&output, 3);
+    let rejections = rejections(&out.path().join("tree"));
+    assert!(rejections.len() == 4 && rejections.values().all(|reason| reason == "not_selected"), "{rejections:?}");
+    assert!(
+        complaints(&output).contains("no thick slices: slice_thickness_mm is 0.1 or more"),
+        "{}",
+        complaints(&output)
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use dicom_dictionary_std::tags;
 use crate::dicom::{Instance, dicomdir, read, sharp_kernel};
 use crate::nifti;
 use crate::record::{Reason, Rejection, SeriesKey, StudyUid};
+use crate::selection::{Attributes, Decision, Rules, decide};
 
 /// A file to read, or what stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,17 +130,22 @@ pub fn sharp_series(candidates: impl IntoIterator<Item = Candidate>) -> BTreeSet
     beside_soft.filter(|(_, sharp)| *sharp).map(|(key, _)| key).collect()
 }
 
-/// Leaves out the instances of the [`sharp_series`], each with a [`Reason::SharpKernel`].
+/// Leaves out what `rules` do not take, by a decision of each instance alone, and then the [`sharp_series`].
 #[must_use]
-pub fn select(arrivals: Vec<Arrival>) -> (Vec<Arrival>, Vec<Rejection>) {
-    let left_out = sharp_series(arrivals.iter().map(|arrival| Candidate::of(&arrival.instance)));
-    let (sharp, kept): (Vec<Arrival>, Vec<Arrival>) =
-        arrivals.into_iter().partition(|arrival| left_out.contains(&arrival.instance.key));
-    let rejection = |arrival: Arrival| {
-        let detail = format!("series {} is beside a soft one of its study", arrival.instance.key.series);
-        Rejection::new(arrival.input, Reason::SharpKernel, detail)
-    };
-    (kept, sharp.into_iter().map(rejection).collect())
+pub fn select(arrivals: Vec<Arrival>, rules: &Rules) -> (Vec<Arrival>, Vec<Rejection>) {
+    let (mut taken, mut left_out) = (Vec::new(), Vec::new());
+    for arrival in arrivals {
+        match decide(rules, &Attributes::of(&arrival.instance)).refusal(&arrival.input) {
+            Some(rejection) => left_out.push(rejection),
+            None => taken.push(arrival),
+        }
+    }
+    if rules.soft_first {
+        let sharp = sharp_series(taken.iter().map(|arrival| Candidate::of(&arrival.instance)));
+        let beside_soft = taken.extract_if(.., |arrival| sharp.contains(&arrival.instance.key));
+        left_out.extend(beside_soft.filter_map(|arrival| Decision::soft_first().refusal(arrival.input)));
+    }
+    (taken, left_out)
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub mod report;
 mod sample;
 pub mod score;
 pub mod segment;
+pub mod selection;
 pub mod stack;
 pub mod store;
 pub mod tensor;

@@ -16,6 +16,7 @@ use operators::score::instance::Instance;
 use operators::score::{
     self, Classification, Masks, Metrics, SeriesPrediction, SeriesTruth, SlicePrediction, SliceTruth,
 };
+use operators::selection::Rules;
 
 use super::inference::Running;
 use super::{Exit, run};
@@ -30,7 +31,7 @@ pub(super) fn evaluate(arguments: &Evaluate, device: Device, console: &mut Conso
     }
     let mut running = Running::start(&arguments.inference, &Keep::default(), Vec::new(), device, |_: &Current| {})?;
     let method = Arc::clone(running.node.method());
-    run::stream(std::slice::from_ref(&arguments.data), &mut running.node, false)?;
+    run::stream(std::slice::from_ref(&arguments.data), &mut running.node, false, &Rules::default())?;
     let (collected, _metrics) = running.finish()?;
     if collected.series.is_empty() {
         bail!("no CT slice under {}", arguments.data.display());

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod evaluate;
 mod explain;
+mod export;
 mod graph;
 mod inference;
 mod model;
@@ -49,12 +50,13 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
     let device = arguments.device;
     match arguments.command {
         Command::Demo(demo) => demo::demo(&demo, device, console),
-        Command::Run(run) => run::run(&run, device, console),
+        Command::Run(run) => run::run(&run, arguments.config.as_deref(), device, console),
         Command::Serve => serve::serve(arguments.config.as_deref(), device, console),
         Command::Phantom(phantom) => phantom::phantom(&phantom, console),
         Command::Train(train) => train::train(&train, device, console),
         Command::Evaluate(evaluate) => evaluate::evaluate(&evaluate, device, console),
         Command::Explain(explain) => explain::explain(&explain, device, console),
+        Command::Export(export) => export::export(&export, console),
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),
         Command::Config(asked) => config::config(&asked, arguments.config.as_deref(), console),

@@ -9,18 +9,26 @@ use kernels::Device;
 use operators::intake::{self, Arrival, Item};
 use operators::labels::{self, SliceLabels};
 use operators::record::{Change, InstanceUid, Rejection, SeriesKey, Truth};
+use operators::selection::Rules;
 use rayon::prelude::*;
 
 use super::inference::{Running, load_model};
 use super::{Exit, table};
 use crate::arguments::Run;
 use crate::collector::{Collected, Current};
+use crate::config::Config;
 use crate::console::Console;
 use crate::node::{Node, Payload};
 use crate::result_tree::ResultTree;
 
-/// Streams the inputs and writes what came out.
-pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
+/// Streams the inputs and writes what came out. Of the configuration `config`, if one is named, the selection counts.
+pub(super) fn run(
+    arguments: &Run,
+    config: Option<&Path>,
+    device: Device,
+    console: &mut Console,
+) -> anyhow::Result<Exit> {
+    let rules = config.map(Config::read).transpose()?.unwrap_or_default().selection;
     let tree = ResultTree::create(&arguments.out, arguments.nifti)?;
     let truths = arguments.labels.as_deref().map(truths).transpose()?.unwrap_or_default();
     let watch = |current: &Current| tracing::debug!(version = current.publication.version, "a result was updated");
@@ -28,7 +36,7 @@ pub(super) fn run(arguments: &Run, device: Device, console: &mut Console) -> any
     let shadow = arguments.shadow.as_deref().map(|shadow| load_model(Some(shadow), device)).transpose()?;
     let shadow = shadow.map(|shadow| shadow.with_precision(arguments.inference.precision)).transpose()?;
     running.node.shadow(shadow)?;
-    stream(&arguments.inputs, &mut running.node, arguments.keep.data.is_some())?;
+    stream(&arguments.inputs, &mut running.node, arguments.keep.data.is_some(), &rules)?;
     let (collected, _metrics) = running.finish()?;
     write(&tree, &collected, console)
 }
@@ -41,9 +49,9 @@ fn truths(table: &Path) -> anyhow::Result<Vec<Truth>> {
     Ok(labels.into_iter().map(truth).collect())
 }
 
-/// Reads the inputs, sends every instance of the series that are selected, and says that these are complete. The content
-/// of the inputs goes along if the node is to `keep` it.
-pub(super) fn stream(inputs: &[PathBuf], node: &mut Node, keep: bool) -> anyhow::Result<()> {
+/// Reads the inputs, sends every instance of the series that `rules` take, and says that these are complete. The content of
+/// the inputs goes along if the node is to `keep` it.
+pub(super) fn stream(inputs: &[PathBuf], node: &mut Node, keep: bool, rules: &Rules) -> anyhow::Result<()> {
     let read = |item: Item| match item {
         Item::File(path) => {
             let input = path.display().to_string();
@@ -60,7 +68,7 @@ pub(super) fn stream(inputs: &[PathBuf], node: &mut Node, keep: bool) -> anyhow:
             Err(rejection) => rejections.push(rejection),
         }
     }
-    let (selected, left_out) = intake::select(arrivals);
+    let (selected, left_out) = intake::select(arrivals, rules);
     for rejection in rejections.into_iter().chain(left_out) {
         node.send(Change::Refused(rejection))?;
     }

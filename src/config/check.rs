@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use operators::selection::Rule;
+
 use super::Config;
 
 /// The first key whose value does not fit, and why.
@@ -14,6 +16,7 @@ pub(super) fn first_misfit(config: &Config) -> Option<(String, String)> {
         .or_else(|| addresses(config))
         .or_else(|| tokens(config))
         .or_else(|| folders(config))
+        .or_else(|| rules(config))
 }
 
 type Misfit = Option<(String, String)>;
@@ -103,6 +106,20 @@ fn folders(config: &Config) -> Misfit {
     None
 }
 
+fn rules(config: &Config) -> Misfit {
+    let mut names = BTreeSet::new();
+    for (index, rule) in config.selection.rules.iter().enumerate() {
+        let key = format!("selection.rule[{index}].name");
+        if rule.name.is_empty() || rule.name.len() > 64 || rule.name.chars().any(char::is_control) {
+            return Some((key, "must be a text of 1 to 64 bytes on one line".to_owned()));
+        }
+        if ["otherwise", "soft_first"].contains(&rule.name.as_str()) || !names.insert(&rule.name) {
+            return Some((key, format!("`{}` is taken already", rule.name)));
+        }
+    }
+    None
+}
+
 impl Config {
     /// What may be meant, but lets in more than one thinks, or nobody: a line each, with its key.
     #[must_use]
@@ -130,6 +147,10 @@ impl Config {
             if self.http.tls.is_none() {
                 warn("http.tls", format!("images and tokens come to {address} unencrypted"));
             }
+        }
+        let rules = &self.selection.rules;
+        if let Some(index) = rules.iter().position(Rule::fits_everything).filter(|index| index + 1 < rules.len()) {
+            warn(&format!("selection.rule[{index}]"), "fits everything: no rule behind it is asked".to_owned());
         }
         warnings
     }

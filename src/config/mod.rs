@@ -28,6 +28,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use operators::completion::CompletionRules;
+use operators::selection::Rules;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[retention]`: how long what was received is kept.
     pub retention: Retention,
+    /// `[selection]`: which series are taken.
+    pub selection: Rules,
 }
 
 /// Why there is no configuration.

@@ -43,6 +43,8 @@ fn the_default_shows_every_key() {
         "completion",
         "limits",
         "retention",
+        "selection",
+        "[selection.rule]",
     ] {
         let fault = fault(&format!("[{section}]\nqqqqqqqq = 1\n"));
         let (_, keys) = fault.split_once(" here, but ").unwrap_or_else(|| panic!("{section}: {fault}"));
@@ -106,6 +108,20 @@ fn every_fault_names_line_column_and_key() {
         ("[retention]\ndays = -1", "2:8: retention.days: "),
         ("[[folder]]\npath = 'a'\n[[folder]]\npath = 'a'", "4:1: folder[1].path: the folder is watched already"),
         ("[[folder]]\npath = 'a'\ndone = 'a'", "3:1: folder[0].done: must be another folder"),
+        ("[[selection.rule]]\nname = 'a'", "1:1: selection.rule[0]: the key `take` is missing"),
+        (
+            "[[selection.rule]]\nname = 'a'\ntake = true\nkernel = '('",
+            "4:10: selection.rule[0].kernel: `(` is no regular expression: ",
+        ),
+        (
+            "[[selection.rule]]\nname = 'a'\ntake = true\nrows = { least = 2, most = 1 }",
+            "4:8: selection.rule[0].rows: least, 2, is more than most, 1",
+        ),
+        (
+            "[[selection.rule]]\nname = 'a'\ntake = true\nkernal = 'x'",
+            "4:1: selection.rule[0].kernal: there is no key `kernal` here; is `kernel` meant?",
+        ),
+        ("[[selection.rule]]\nname = 'otherwise'\ntake = true", "2:1: selection.rule[0].name: `otherwise` is taken"),
     ];
     for (text, expected) in cases {
         let fault = fault(text);
@@ -151,6 +167,8 @@ fn doors_that_stand_open_are_told() {
     let keys: Vec<String> =
         open.warnings().into_iter().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     assert_eq!(keys, ["dicom.any_peer", "dicom.tls", "http.anonymous", "http.tls"]);
+    let blind = parse("[[selection.rule]]\nname = 'a'\ntake = true\n[[selection.rule]]\nname = 'b'\ntake = true\n");
+    assert!(blind.warnings().contains(&"selection.rule[0]: fits everything: no rule behind it is asked".to_owned()));
     let closed = parse("[dicom]\naddress = '0.0.0.0:104'\n[dicom.tls]\ncertificate = 'c'\nkey = 'k'\n");
     assert_eq!(closed.warnings(), ["dicom.peer: nobody is listed: every association will be refused"]);
 }

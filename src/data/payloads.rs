@@ -47,16 +47,15 @@ impl Payloads {
         Ok(name)
     }
 
-    /// The instances of a payload.
+    /// The content of a payload.
     ///
     /// # Errors
     ///
     /// Returns an error that names the payload if it is missing or is not what its name says.
-    pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
-        let refused = |rejection: Rejection| anyhow!("the payload {name}: {}: {}", rejection.reason, rejection.detail);
+    pub fn bytes(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let content = name.strip_suffix(".dcm").and_then(Digest::from_hex);
         if let Some(bytes) = content.map(|content| self.inbox.payload(&content)).transpose()?.flatten() {
-            return Ok(vec![read::read_bytes(name, &bytes).map_err(refused)?]);
+            return Ok(bytes);
         }
         let path = self.folder.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read the payload {}", path.display()))?;
@@ -64,7 +63,24 @@ impl Payloads {
         if !name.strip_prefix(&digest).is_some_and(|rest| rest.starts_with('.')) {
             bail!("the payload {} is not what its name says", path.display());
         }
-        intake::read(&path).map_err(refused)
+        Ok(bytes)
+    }
+
+    /// The instances of a payload.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the payload if it is missing or is not what its name says.
+    pub fn instances(&self, name: &str) -> anyhow::Result<Vec<Instance>> {
+        let bytes = self.bytes(name)?;
+        let read = if extension(Path::new(name)) == "dcm" {
+            read::read_bytes(name, &bytes).map(|instance| vec![instance])
+        } else {
+            // A volume is read from its file, which was seen to be what its name says.
+            intake::read(&self.folder.join(name))
+        };
+        read.map_err(|Rejection { reason, detail, .. }| anyhow!("the payload {name}: {reason}: {detail}"))
+    }
     }
 }
 

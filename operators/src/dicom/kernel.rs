@@ -3,21 +3,26 @@
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 
 use super::attribute::{items, texts};
 use super::{Instance, Source};
 
 /// Whether an instance was reconstructed with a sharp kernel. An instance that does not name its kernel is not sharp.
-///
-/// Source: DICOM PS3.3 C.8.2.1 (Convolution Kernel), C.8.15.3.10 (CT Reconstruction); of a legacy converted image, the
-/// attributes that its conversion left unassigned.
 #[must_use]
 pub fn sharp_kernel(instance: &Instance) -> bool {
     let object = instance.frames.first().and_then(|frame| match &frame.pixels.source {
         Source::Encoded { object, .. } => Some(object),
         Source::Decoded(_) => None,
     });
-    let Some(object) = object else { return false };
+    object.is_some_and(|object| kernels(object).iter().any(|kernel| is_sharp(kernel)))
+}
+
+/// The kernels that an image names.
+///
+/// Source: DICOM PS3.3 C.8.2.1 (Convolution Kernel), C.8.15.3.10 (CT Reconstruction); of a legacy converted image, the
+/// attributes that its conversion left unassigned.
+pub(crate) fn kernels(object: &InMemDicomObject) -> Vec<String> {
     let in_groups = |groups: Tag, sequence: Tag| {
         items(object, groups)
             .iter()
@@ -31,7 +36,7 @@ pub fn sharp_kernel(instance: &Instance) -> bool {
         .chain(in_groups(shared, tags::CT_RECONSTRUCTION_SEQUENCE))
         .chain(in_groups(shared, tags::UNASSIGNED_SHARED_CONVERTED_ATTRIBUTES_SEQUENCE))
         .chain(in_groups(own, tags::CT_RECONSTRUCTION_SEQUENCE))
-        .any(|kernel| is_sharp(&kernel))
+        .collect()
 }
 
 /// Whether a manufacturer's name of a kernel means bone, lung or inner ear.

@@ -3,6 +3,7 @@
 mod admit;
 pub(crate) mod attribute;
 pub(crate) mod codestream;
+pub mod deidentify;
 pub mod dicomdir;
 pub(crate) mod fragments;
 mod geometry;
@@ -24,5 +25,6 @@ pub mod seg;
 
 pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
+pub(crate) use kernel::kernels;
 pub use kernel::{is_sharp, sharp_kernel};
 pub use object::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};

@@ -13,6 +13,7 @@ use crate::decode::decode;
 use crate::dicom::{dicomdir, read};
 use crate::intake::{self, Arrival, Item};
 use crate::record::{Digest, Geometry, Reason, Rejection};
+use crate::selection::Rules;
 
 /// A folder of the test data, or `None` with a line that says that `test` was skipped.
 fn data(test: &str, folder: &str) -> Option<PathBuf> {
@@ -248,7 +249,7 @@ fn of_a_mixed_study_the_soft_axial_series_is_chosen() {
         }
     }
     assert_eq!(refused, BTreeMap::from([(Reason::Localizer, 1), (Reason::Derived, 2)]));
-    let (kept, sharp) = intake::select(arrivals);
+    let (kept, sharp) = intake::select(arrivals, &Rules::default());
     assert!(kept.iter().all(|arrival| arrival.input.contains("S2010")) && kept.len() == 8);
     assert!(sharp.iter().all(|rejection| rejection.reason == Reason::SharpKernel && rejection.input.contains("S2030")));
     assert_eq!(sharp.len(), 3);

@@ -41,6 +41,8 @@ pub enum Reason {
     DuplicatePosition,
     /// A series reconstructed with a sharp (bone) kernel beside a soft one of the same study.
     SharpKernel,
+    /// A rule of the configuration leaves it out.
+    NotSelected,
 }
 
 impl Reason {
@@ -64,6 +66,7 @@ impl Reason {
             Self::UndecodablePixels => "undecodable_pixels",
             Self::DuplicatePosition => "duplicate_position",
             Self::SharpKernel => "sharp_kernel",
+            Self::NotSelected => "not_selected",
         }
     }
 }

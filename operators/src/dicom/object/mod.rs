@@ -1,4 +1,4 @@
-//! What every result object shares: its elements, what it inherits from the image, its identifiers, its file.
+//! What every object that is written shares: its elements, what it inherits from an image, its identifiers, its file.
 
 mod element;
 mod inherit;
@@ -42,9 +42,21 @@ pub(crate) fn common(sop_class: &str, sop_instance: &str, series: &str, serial: 
 ///
 /// Returns [`WithMetaError`] if the data set has no identifiers.
 pub(crate) fn file(object: InMemDicomObject) -> Result<FileDicomObject<InMemDicomObject>, WithMetaError> {
+    file_in(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
+
+/// The same in a transfer syntax, which pixels in the data set must have already.
+///
+/// # Errors
+///
+/// Returns [`WithMetaError`] if the data set has no identifiers.
+pub(crate) fn file_in(
+    object: InMemDicomObject,
+    transfer_syntax: &str,
+) -> Result<FileDicomObject<InMemDicomObject>, WithMetaError> {
     object.with_meta(
         FileMetaTableBuilder::new()
-            .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+            .transfer_syntax(transfer_syntax)
             .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
             .implementation_version_name(IMPLEMENTATION_VERSION_NAME),
     )
