@@ -17,6 +17,7 @@
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
 
 pub mod arguments;
+mod book;
 pub mod collector;
 pub mod command;
 pub mod config;

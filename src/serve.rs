@@ -171,6 +171,7 @@ impl Server {
         self.end.store(true, Ordering::Release);
         let feeder = self.feeder.take().context("the feeder has ended before")?;
         let node = feeder.join().map_err(|_| anyhow!("the feeder panicked"))??;
+        node.keep_book()?;
         node.finish()?;
         Ok(())
     }

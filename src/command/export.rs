@@ -100,7 +100,8 @@ fn present(entries: &[Entry], study: &str) -> BTreeMap<(SeriesKey, InstanceUid),
             | Change::Signed { .. }
             | Change::Released { .. }
             | Change::Refused(_)
-            | Change::Returned { .. } => {}
+            | Change::Returned { .. }
+            | Change::Remembered { .. } => {}
         }
     }
     present

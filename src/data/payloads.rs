@@ -9,8 +9,8 @@ use operators::intake;
 use operators::record::{Change, Digest, Rejection};
 
 use super::put;
+use crate::book::Kept;
 use crate::inbox::Kept as Inbox;
-use crate::residents::Kept;
 
 /// What was received: a folder of files, and what the inbox keeps.
 #[derive(Clone, Debug)]
@@ -80,7 +80,6 @@ impl Payloads {
             intake::read(&self.folder.join(name))
         };
         read.map_err(|Rejection { reason, detail, .. }| anyhow!("the payload {name}: {reason}: {detail}"))
-    }
     }
 }
 
