@@ -140,13 +140,18 @@ impl Splitter {
             let long = self.held.len() > LONGEST_HEAD;
             return if long { Err(Malformed("the head of a part is too long")) } else { Ok(None) };
         };
-        let head = String::from_utf8_lossy(self.held.get(..end).unwrap_or_default());
-        let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
-        let media = fields.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-type")).last();
-        let media = media.and_then(|(_, value)| MediaType::parse(value));
+        let media = media_type(self.held.get(..end).unwrap_or_default());
         self.held.drain(..end + 4);
         Ok(Some(media))
     }
+}
+
+/// The type that the head of a part names.
+fn media_type(head: &[u8]) -> Option<MediaType> {
+    let head = String::from_utf8_lossy(head);
+    let mut fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type"))?;
+    MediaType::parse(value)
 }
 
 /// The first byte at which the delimiter stands, or may stand once more has come; and whether it stands there.
@@ -260,7 +265,7 @@ mod tests {
     fn a_head_without_end_is_refused() {
         let mut splitter = Splitter::new(BOUNDARY).expect("a boundary");
         splitter.feed(b"--b-1\r\n");
-        splitter.feed(&vec![b'a'; LONGEST_HEAD]);
+        splitter.feed("a".repeat(LONGEST_HEAD).as_bytes());
         assert!(splitter.step(&mut Vec::new()).is_err());
         assert!(Splitter::new("").is_none() && Splitter::new(&"a".repeat(71)).is_none());
     }
