@@ -92,3 +92,25 @@ impl IntoResponse for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_come_again_is_told_when_and_others_are_not() {
+        for (refusal, status, again) in [
+            (Refusal::Closed(Closed::Behind), 503, true),
+            (Refusal::Closed(Closed::Draining), 503, true),
+            (Refusal::Closed(Closed::Disk), 507, true),
+            (Refusal::Busy, 503, true),
+            (Refusal::Denied(Denied::Wrong), 401, false),
+            (Refusal::MediaType, 415, false),
+            (Refusal::TooMany, 413, false),
+        ] {
+            let response = refusal.into_response();
+            assert_eq!(response.status().as_u16(), status, "{refusal:?}");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), again, "{refusal:?}");
+        }
+    }
+}
