@@ -26,6 +26,9 @@ pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) 
     if let Some(address) = server.dicom() {
         console.line(format!("DICOM at {address}"))?;
     }
+    if let Some(url) = server.http() {
+        console.line(format!("HTTP at {url}"))?;
+    }
     if let Some(address) = server.metrics() {
         console.line(format!("metrics at http://{address}/metrics"))?;
     }
