@@ -12,11 +12,12 @@ use super::Exit;
 use super::inference::load_model;
 use crate::collector::Current;
 use crate::config::Config;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::serve::Server;
 
 /// Serves until SIGTERM or an interrupt; SIGHUP lets the configuration be read again.
 pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
+    console::keep_values_out_of_panics();
     let config = Config::load(path)?;
     if let Some(missing) = config.missing().first() {
         bail!("{missing}");

@@ -26,3 +26,4 @@ pub use header::{Header, REPEATED};
 pub use instance::{Frame, Instance, Pixels, Source};
 pub use kernel::{is_sharp, sharp_kernel};
 pub use object::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+pub use part10::data_set;

@@ -13,7 +13,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::file::{OpenFileOptions, ReadPreamble};
-use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, ReadError};
+use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, InMemDicomObject, ReadError};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use flate2::read::DeflateDecoder;
 
@@ -79,6 +79,24 @@ pub(crate) fn object_until(bytes: &[u8], last: Tag) -> Result<DefaultDicomObject
         }
     });
     Ok(object)
+}
+
+/// Reads a data set that stands alone, as a message carries it, up to its pixels.
+///
+/// # Errors
+///
+/// Refuses what does not nest, or nests too deep, before it is parsed: the parser goes as deep as its input. Refuses what
+/// cannot be parsed, and a transfer syntax that is not known.
+pub fn data_set(data: &[u8], syntax: &str) -> Result<InMemDicomObject, Refusal> {
+    let (syntax, data) = inflated(syntax.to_owned(), data)?;
+    let Some(known) = TransferSyntaxRegistry.get(&syntax) else {
+        let name = super::attribute::named(tags::TRANSFER_SYNTAX_UID);
+        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("{name} is {syntax}")));
+    };
+    let data = outline::trim(&data, encoding(&syntax))?;
+    let parse = AssertUnwindSafe(|| InMemDicomObject::read_dataset_with_ts(&*data, known));
+    let parsed = catch_unwind(parse).map_err(|_| Refusal::new(Reason::Malformed, "the data set breaks the parser"))?;
+    parsed.map_err(|error: ReadError| refusal(&error))
 }
 
 /// Undoes the compression of a whole data set, which is explicit little endian within.
@@ -171,13 +189,17 @@ fn guess(data: &[u8], len: usize) -> Option<&'static str> {
     }
 }
 
-/// Why the parser failed: an end that comes too early, or anything else.
+/// Why the parser failed: an end that comes too early, or anything else. The parser quotes values, which stay out.
 fn refusal(error: &(dyn Error + 'static)) -> Refusal {
-    let mut detail = error.to_string();
+    let unquoted = |error: &(dyn Error + 'static)| {
+        let said = error.to_string();
+        said.split(['"', '`', '[']).next().unwrap_or_default().trim_end().to_owned()
+    };
+    let mut detail = unquoted(error);
     let mut reason = Reason::Malformed;
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let said = error.to_string();
+        let said = unquoted(error);
         if !detail.contains(&said) {
             detail = format!("{detail}: {said}");
         }
