@@ -15,6 +15,7 @@ mod conformance;
 mod cost;
 mod dimse;
 mod durable;
+mod faults;
 mod harness;
 mod laws;
 mod layers;

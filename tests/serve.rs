@@ -20,12 +20,12 @@ use crate::support::{assert_exit, files, json, phantoms, run};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A configuration with its data in the folder of the file.
-fn configuration(more: &str) -> String {
+pub(crate) fn configuration(more: &str) -> String {
     format!("[node]\ndata = 'data'\nack = 'written'\n{OPEN}[limits]\nfree_disk = 0\n{more}")
 }
 
 /// Sends slices over one association, and gives those that were acknowledged before something failed.
-fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
+pub(crate) fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut acknowledged = Vec::new();
     runtime.block_on(async {
@@ -44,7 +44,7 @@ fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
 }
 
 /// The instances that a data folder keeps.
-fn kept(folder: &Path) -> BTreeSet<String> {
+pub(crate) fn kept(folder: &Path) -> BTreeSet<String> {
     let data = DataFolder::existing(&folder.join("data")).expect("a data folder");
     let (_log, _) = data.log().expect("nobody uses it");
     let inbox = data.inbox(Default::default()).expect("an inbox");
@@ -60,7 +60,7 @@ fn kept(folder: &Path) -> BTreeSet<String> {
 }
 
 /// What a result says that does not depend on its way: everything but version, tick and latency.
-fn plain(mut result: Value) -> Value {
+pub(crate) fn plain(mut result: Value) -> Value {
     let fields = result.as_object_mut().expect("an object");
     for field in ["version", "tick", "latency_seconds"] {
         fields.remove(field);
@@ -69,13 +69,13 @@ fn plain(mut result: Value) -> Value {
 }
 
 /// The results below a folder, by series.
-fn results(tree: &Path) -> BTreeMap<String, Value> {
+pub(crate) fn results(tree: &Path) -> BTreeMap<String, Value> {
     let results = files(tree).into_iter().filter(|path| path.ends_with("result.json")).map(|path| json(&path));
     results.map(|result| (result["series_uid"].as_str().expect("text").to_owned(), plain(result))).collect()
 }
 
 /// Results over the same slices as files.
-fn batch(slices: &[Sent]) -> BTreeMap<String, Value> {
+pub(crate) fn batch(slices: &[Sent]) -> BTreeMap<String, Value> {
     let folder = tempfile::tempdir().expect("a folder");
     for slice in slices {
         fs::write(folder.path().join(format!("{}.dcm", slice.instance)), &slice.file).expect("written");

@@ -24,13 +24,14 @@ pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) 
     }
     let model = load_model(config.node.model.as_deref(), device)?;
     let mut server = Server::start(config, model, told)?;
+    // Before anybody hears that it is there: whoever does may tell it to end.
+    let mut signals = Signals::listen(&server)?;
     if let Some(address) = server.dicom() {
         console.line(format!("DICOM at {address}"))?;
     }
     if let Some(address) = server.metrics() {
         console.line(format!("metrics at http://{address}/metrics"))?;
     }
-    let mut signals = Signals::listen(&server)?;
     let mut told_ready = false;
     loop {
         if server.is_ready() && !told_ready {
