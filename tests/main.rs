@@ -16,6 +16,7 @@ mod cost;
 mod dimse;
 mod durable;
 mod faults;
+mod fuzz;
 mod harness;
 mod laws;
 mod layers;
