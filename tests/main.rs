@@ -21,6 +21,7 @@ mod harness;
 mod laws;
 mod layers;
 mod plugin;
+mod privacy;
 mod real_data;
 mod scores;
 mod serve;
