@@ -1,16 +1,16 @@
-//! What hospitals do to a node: it is killed, stopped, cut off, flooded, spoken to slowly, and its disk is full. The real
-//! program with real senders, in an order that a seed draws.
+//! What hospitals do to a node: it is killed, stopped, cut off, flooded, spoken to slowly, and its disk is full. The
+//! real program with real senders, in an order that a seed draws.
 //!
-//! After each round, all that was acknowledged is in the inbox, byte for byte. In the end results equal a batch run over
-//! the slices that are left, and the versions of each result count from 1 without a gap or a repeat.
+//! After each round, all that was acknowledged is in the inbox, byte for byte. In the end results equal a batch run
+//! over the slices that are left, and the versions of each result count from 1 without a gap or a repeat.
 //!
 //! | variable | says |
 //! |---|---|
 //! | `HEMOFLOW_FAULT_ROUNDS` | rounds: 3, or as many as `make faults ROUNDS=1000` says |
 //! | `HEMOFLOW_FAULT_SEED` | what the rounds are drawn from; a failure tells it |
 //!
-//! The seed repeats who does what and when it begins, not how far each had come by then. Does not cover: power that fails, so
-//! that what was written is not on the disk; a clock that is set.
+//! The seed repeats who does what and when it begins, not how far each had come by then. Does not cover: power that
+//! fails, so that what was written is not on the disk; a clock that is set.
 
 mod disk;
 mod schedule;
@@ -128,8 +128,8 @@ impl World {
         })
     }
 
-    /// That each acknowledged instance is in the inbox, a slice with the bytes that were sent. Nothing is mended: that is
-    /// left to the node.
+    /// That each acknowledged instance is in the inbox, a slice with the bytes that were sent. Nothing is mended: that
+    /// is left to the node.
     fn holds(&self, folder: &Path, acknowledged: &BTreeSet<String>) {
         let kept = Kept::read(&folder.join("data/inbox")).expect("an inbox");
         for uid in acknowledged {

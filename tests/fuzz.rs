@@ -1,14 +1,14 @@
-//! Broken inputs of every kind: what the program makes itself, changed by a seed, given to everything that reads bytes of
-//! others. Nothing panics, nothing hangs, and what stood before the change is not lost.
+//! Broken inputs of every kind: what the program makes itself, changed by a seed, given to everything that reads bytes
+//! of others. Nothing panics, nothing hangs, and what stood before the change is not lost.
 //!
 //! | variable | says |
 //! |---|---|
-//! | `HEMOFLOW_FUZZ_EXECUTIONS` | inputs for each target; slow targets get a part of them. 3000, or what `make fuzz` says |
+//! | `HEMOFLOW_FUZZ_EXECUTIONS` | inputs for each target, fewer for slow ones: 3000, or what `make fuzz` says |
 //! | `HEMOFLOW_FUZZ_SEED` | what the inputs are drawn from; a failure tells it, and leaves its input in `target/` |
 //!
-//! A library that panics is contained by who calls it: how often is told (`--nocapture`). Does not cover: how much memory an
-//! input asks for; code paths, which no tool looks at here; an input that ends the process, by its stack or a library of C++,
-//! leaves no file.
+//! A library that panics is contained by who calls it: how often is told (`--nocapture`). Does not cover: how much
+//! memory an input asks for; code paths, which no tool looks at here; an input that ends the process, by its stack or a
+//! library of C++, leaves no file.
 
 mod corpus;
 mod mutate;

@@ -1,5 +1,5 @@
-//! No patient data outside of results: names, numbers, dates and identifiers are planted wherever a sender may write them,
-//! and then looked for in everything that the node says and in the names of all its files.
+//! No patient data outside of results: names, numbers, dates and identifiers are planted wherever a sender may write
+//! them, and then looked for in everything that the node says and in the names of all its files.
 //!
 //! | where | may hold |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | `result.json`, `rejections.jsonl` | UIDs |
 //! | result objects | what PS3.3 makes them repeat of patient and study ([`INHERITED`]), dates, UIDs |
 //!
-//! The inbox holds what was sent, and the log of changes names series by UID: they are why the data folder is kept well, and
-//! their contents are not looked at here.
+//! The inbox holds what was sent, and the log of changes names series by UID: they are why the data folder is kept
+//! well, and their contents are not looked at here.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

@@ -72,8 +72,8 @@ fn file(syntax: &str, data: &[u8]) -> Vec<u8> {
     [&b"DICM\x02\x00\x10\x00UI"[..], &length, padded.as_bytes(), data].concat()
 }
 
-/// Slices in every transfer syntax that is decoded here: whole where something writes it, or else a head that is right and
-/// content that is not.
+/// Slices in every transfer syntax that is decoded here: whole where something writes it, or else a head that is right
+/// and content that is not.
 pub(super) fn pixels() -> Vec<Vec<u8>> {
     let study = a_study();
     let slice = slices(&study).remove(0);
