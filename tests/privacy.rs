@@ -83,18 +83,18 @@ const ELSEWHERE: [(Tag, VR, &str); 33] = [
     (tags::MEDICAL_ALERTS, VR::LO, "Planted-alert"),
     (tags::ALLERGIES, VR::LO, "Planted-allergy"),
     (tags::PATIENT_TELEPHONE_NUMBERS, VR::SH, "Planted-phone"),
-    (tags::ETHNIC_GROUP, VR::SH, "Planted-group"),
+    (Tag(0x0010, 0x2160), VR::SH, "Planted-group"),
     (tags::OCCUPATION, VR::SH, "Planted-work"),
     (tags::ADDITIONAL_PATIENT_HISTORY, VR::LT, "Planted-history"),
     (tags::DEVICE_SERIAL_NUMBER, VR::LO, "Planted-device"),
     (tags::PROTOCOL_NAME, VR::LO, "Planted-protocol"),
-    (tags::ACQUISITION_COMMENTS, VR::LT, "Planted-acquisition-comments"),
+    (Tag(0x0018, 0x4000), VR::LT, "Planted-acquisition-comments"),
     (tags::IMAGE_COMMENTS, VR::LT, "Planted-image-comments"),
     (tags::REQUESTING_PHYSICIAN, VR::PN, "Planted^Requesting"),
     (tags::REQUESTED_PROCEDURE_DESCRIPTION, VR::LO, "Planted-procedure"),
-    (tags::STUDY_COMMENTS, VR::LT, "Planted-study-comments"),
+    (Tag(0x0032, 0x4000), VR::LT, "Planted-study-comments"),
     (tags::ADMISSION_ID, VR::LO, "Planted-admission"),
-    (tags::TEXT_COMMENTS, VR::LT, "Planted-text"),
+    (Tag(0x4000, 0x4000), VR::LT, "Planted-text"),
     (Tag(0x0009, 0x0010), VR::LO, "Planted-private-creator"),
     (Tag(0x0009, 0x1001), VR::LO, "Planted-private-value"),
     (Tag(0x0009, 0x1002), VR::UT, "Planted-private-text"),
@@ -242,7 +242,7 @@ fn names_tell_nothing(folder: &Path) {
             let folders = path.iter().skip(2).take(2).map(|part| part.to_string_lossy().into_owned());
             let allowed =
                 |part: &String| (0..2).any(|index| [1, 2].map(|kind| format!("{ROOT}.{index}.{kind}")).contains(part));
-            for part in folders.filter(allowed).collect::<Vec<_>>() {
+            for part in folders.filter(allowed) {
                 name = name.replacen(&part, "", 1);
             }
         }

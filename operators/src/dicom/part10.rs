@@ -249,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_nests_too_deep_is_refused_before_it_is_parsed() {
+        let set = data_set(MODALITY, uids::EXPLICIT_VR_LITTLE_ENDIAN).expect("one element");
+        assert_eq!(super::super::attribute::text(&set, tags::MODALITY).as_deref(), Some("CT"));
+        let nested = b"\x08\x00\x40\x11SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF".repeat(100_000);
+        let refusal = data_set(&nested, uids::EXPLICIT_VR_LITTLE_ENDIAN).expect_err("too deep");
+        assert_eq!((refusal.reason, refusal.detail.as_str()), (Reason::Malformed, "more than 32 nested sequences"));
+    }
+
+    #[test]
+    fn what_a_parser_quotes_is_not_repeated() {
+        let said = |text: &str| refusal(&std::io::Error::other(text.to_owned())).detail;
+        assert_eq!(said("Invalid Date value element `20010203` at position 7"), "Invalid Date value element");
+        assert_eq!(said("Unexpected token PrimitiveValue(Str(\"A^B\"))"), "Unexpected token PrimitiveValue(Str(");
+        assert_eq!(said("Could not read item header"), "Could not read item header");
+    }
+
+    #[test]
     fn what_is_no_data_set_is_told_apart() {
         assert_eq!(reason(b""), Some(Reason::NotDicom));
         assert_eq!(reason(b"%PDF-1.7 and so on"), Some(Reason::NotDicom));
