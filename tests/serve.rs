@@ -25,7 +25,7 @@ pub(crate) fn configuration(more: &str) -> String {
 }
 
 /// Sends slices over one association, and gives those that were acknowledged before something failed.
-fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
+pub(crate) fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut acknowledged = Vec::new();
     runtime.block_on(async {
@@ -60,7 +60,7 @@ pub(crate) fn kept(folder: &Path) -> BTreeSet<String> {
 }
 
 /// What a result says that does not depend on its way: everything but version, tick and latency.
-fn plain(mut result: Value) -> Value {
+pub(crate) fn plain(mut result: Value) -> Value {
     let fields = result.as_object_mut().expect("an object");
     for field in ["version", "tick", "latency_seconds"] {
         fields.remove(field);

@@ -32,10 +32,15 @@ pub(crate) const OPEN: &str =
 impl Served {
     /// Starts a node in `folder`, whose data is kept there, and waits until it listens.
     pub(crate) fn start(folder: &Path, configuration: &str) -> Self {
+        Self::start_saying(folder, configuration, &["-v"])
+    }
+
+    /// The same, with flags that say how much it tells on standard error.
+    pub(crate) fn start_saying(folder: &Path, configuration: &str, flags: &[&str]) -> Self {
         let file = folder.join("hemoflow.toml");
         fs::write(&file, configuration).expect("written");
-        let mut command = program(["serve", "-v", "--config"]);
-        let command = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = program(["serve"]);
+        let command = command.args(flags).arg("--config").arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut errors = child.stderr.take().expect("standard error");
         let said = std::thread::spawn(move || {
@@ -65,7 +70,8 @@ impl Served {
         Self { child, dicom, http, metrics, said }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("it runs");
     }
@@ -95,12 +101,18 @@ impl Served {
         said.join().expect("text")
     }
 
-    /// The value of a metric, 0 if it is not there.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    /// All metrics, as they are served.
+    pub(crate) fn metrics_text(&self) -> String {
         let mut stream = TcpStream::connect(self.metrics).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// The value of a metric, 0 if it is not there.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let answer = self.metrics_text();
         let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
