@@ -81,7 +81,6 @@ impl Payloads {
         };
         read.map_err(|Rejection { reason, detail, .. }| anyhow!("the payload {name}: {reason}: {detail}"))
     }
-    }
 }
 
 /// Reads instances of payloads, and each payload once as long as the same is asked for: a volume is one for many.
