@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::slices::{CT, EXPLICIT, Sent, sent, slices, study};
+use crate::support::slices::{CT, EXPLICIT, Sent, as_sent, slices, study};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -254,8 +254,8 @@ fn a_connection_that_is_cut_in_a_slice_leaves_what_was_acknowledged() {
     let bench = Bench::start(ANYBODY);
     for cut in 1..6 {
         let mut raw = Raw::associated(bench.address());
-        raw.send(&Pdu::PData { data: values(&SLICES[0], &[4000])[..1].to_vec() });
-        let data = &values(&SLICES[0], &[4000])[1..];
+        raw.send(&Pdu::PData { data: values(&SLICES[0], &[1000])[..1].to_vec() });
+        let data = &values(&SLICES[0], &[1000])[1..];
         for (number, value) in data.iter().enumerate() {
             if number == cut && cut < 5 {
                 break;
@@ -357,7 +357,7 @@ fn resent_content_replaces_or_is_refused_as_configured() {
     let other = {
         let study = study(31, 0, 6);
         let slice = PhantomSlice { plane: study.slices[1].plane.clone(), ..study.slices[0].clone() };
-        sent(&dicom_object(&study, &slice).expect("an object"))
+        as_sent(&dicom_object(&study, &slice).expect("an object"))
     };
     for (policy, status) in [("replace", 0x0000), ("refuse", 0xC001)] {
         let bench = Bench::start(&format!("{ANYBODY}[node]\nresent = '{policy}'\n"));

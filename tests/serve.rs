@@ -14,7 +14,7 @@ use hemoflow::operators::phantom::rejection_note;
 use serde_json::Value;
 
 use crate::support::node::{OPEN, Served, peers};
-use crate::support::slices::{CT, EXPLICIT, Sent, sent, slices, study};
+use crate::support::slices::{CT, EXPLICIT, Sent, as_sent, slices, study};
 use crate::support::{assert_exit, files, json, phantoms, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -204,7 +204,7 @@ fn a_note_withdraws_over_the_network_and_a_reload_changes_who_may_send() {
     let node = Served::start(folder.path(), &configuration(""));
     assert_eq!(send(node.dicom, &sent).len(), 4);
     let uid = study.slices[3].instance.clone();
-    let note = sent(&rejection_note(&study, &[uid]).expect("a note"));
+    let note = as_sent(&rejection_note(&study, &[uid]).expect("a note"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let status = runtime.block_on(async {
         let stored = [(note.class.clone(), EXPLICIT.to_owned())];

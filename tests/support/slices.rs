@@ -26,7 +26,7 @@ pub(crate) fn study(seed: u64, index: u64, slices: usize) -> PhantomStudy {
 }
 
 /// An object as it is sent.
-pub(crate) fn sent(object: &dicom_object::FileDicomObject<dicom_object::InMemDicomObject>) -> Sent {
+pub(crate) fn as_sent(object: &dicom_object::FileDicomObject<dicom_object::InMemDicomObject>) -> Sent {
     let meta = object.meta();
     let clean = |uid: &str| uid.trim_end_matches('\0').to_owned();
     let mut file = Vec::new();
@@ -40,5 +40,5 @@ pub(crate) fn sent(object: &dicom_object::FileDicomObject<dicom_object::InMemDic
 
 /// The slices of a study.
 pub(crate) fn slices(study: &PhantomStudy) -> Vec<Sent> {
-    study.slices.iter().map(|slice| sent(&phantom::dicom_object(study, slice).expect("an object"))).collect()
+    study.slices.iter().map(|slice| as_sent(&phantom::dicom_object(study, slice).expect("an object"))).collect()
 }
