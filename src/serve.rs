@@ -86,7 +86,13 @@ impl Server {
         let door = Door::new(inbox, 0, config.limits.clone(), replaces, &config.node.data, telemetry.clone());
         let (replayed, views) = (node.replayed(), node.views());
         let (settles, asked) = crossbeam_channel::unbounded();
-        let feeder = Feeder::new(node, door.clone(), Completion::new(config.completion.clone()), asked)?;
+        let feeder = Feeder::new(
+            node,
+            door.clone(),
+            Completion::new(config.completion.clone()),
+            config.selection.clone(),
+            asked,
+        )?;
         let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
         let dicom = config.dicom.address.map(|address| {

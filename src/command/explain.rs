@@ -4,6 +4,7 @@
 //! the same graph, and every version that comes out is compared with the published one by the bytes of its `result.json`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::bail;
 use graphs::catalogue;
@@ -18,9 +19,11 @@ use prometheus::Registry;
 use serde::Serialize;
 
 use super::Exit;
+use super::selected::{self, Selected};
 use crate::arguments::Explain;
 use crate::book::Book;
 use crate::collector::Current;
+use crate::config::Config;
 use crate::console::Console;
 use crate::data::{DataFolder, Entry, Event, Published, published_as};
 use crate::engine::{Engine, Output};
@@ -38,6 +41,8 @@ struct Explanation {
     series: Vec<SeriesExplanation>,
     /// What is present, but could not be read.
     refused: Vec<Rejection>,
+    /// Which series were taken, and why the others were not.
+    selection: Vec<Selected>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,18 +87,27 @@ struct SliceExplanation {
     since_tick: Option<Tick>,
 }
 
-/// Tells the history of a study.
-pub(super) fn explain(arguments: &Explain, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
+/// Tells the history of a study. Series are said to be taken by the rules of the configuration `config`.
+pub(super) fn explain(
+    arguments: &Explain,
+    config: Option<&Path>,
+    device: Device,
+    console: &mut Console,
+) -> anyhow::Result<Exit> {
     let data = DataFolder::existing(&arguments.data)?;
     let at = arguments.at.unwrap_or(Tick::MAX);
+    let entries = data.entries()?;
+    let selection = selected::selected(&data, &entries, &arguments.study, at, &Config::load(config)?.selection)?;
     let history: Vec<Entry> =
-        data.entries()?.into_iter().filter(|entry| entry.tick <= at && concerns(entry, &arguments.study)).collect();
-    if !history.iter().any(|entry| matches!(entry.event, Event::Changed { .. })) {
+        entries.into_iter().filter(|entry| entry.tick <= at && concerns(entry, &arguments.study)).collect();
+    let changed = history.iter().any(|entry| matches!(entry.event, Event::Changed { .. }));
+    if !changed && selection.is_empty() {
         let until = arguments.at.map_or_else(String::new, |at| format!(" up to tick {at}"));
         bail!("{} holds nothing of the study {}{until}", arguments.data.display(), arguments.study);
     }
-    let (streamed, refused) = stream(&data, &history, device)?;
-    let explanation = explanation(&arguments.study, at, &history, &streamed, refused)?;
+    let (streamed, refused) = if changed { stream(&data, &history, device)? } else { Default::default() };
+    let mut explanation = explanation(&arguments.study, at, &history, &streamed, refused)?;
+    explanation.selection = selection;
     tell(&explanation, console)?;
     if let Some(out) = &arguments.out {
         let tree = ResultTree::create(out, false)?;
@@ -233,7 +247,14 @@ fn explanation(
             result: newest.map(Current::report),
         });
     }
-    Ok(Explanation { study_uid: study.to_owned(), tick: at.min(last), operators: operators()?, series, refused })
+    Ok(Explanation {
+        study_uid: study.to_owned(),
+        tick: at.min(last),
+        operators: operators()?,
+        series,
+        refused,
+        selection: Vec::new(),
+    })
 }
 
 /// The tick since which a slice is present: that of the first arrival with it since there was another or none.
@@ -372,6 +393,7 @@ fn tell(explanation: &Explanation, console: &mut Console) -> anyhow::Result<()> 
     for Rejection { input, reason, detail } in &explanation.refused {
         console.line(format!("  {input}: {reason}: {detail}"))?;
     }
+    selected::tell(&explanation.selection, console)?;
     console.line(format!("\noperators: {}", explanation.operators.join(", ")))?;
     console.json(explanation)?;
     Ok(())

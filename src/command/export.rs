@@ -83,7 +83,7 @@ pub(super) fn export(arguments: &Export, console: &mut Console) -> anyhow::Resul
 }
 
 /// The payloads of the instances of a study that were not withdrawn, each once.
-fn present(entries: &[Entry], study: &str) -> BTreeMap<(SeriesKey, InstanceUid), String> {
+pub(super) fn present(entries: &[Entry], study: &str) -> BTreeMap<(SeriesKey, InstanceUid), String> {
     let mut present = BTreeMap::new();
     for entry in entries {
         let Event::Changed { change, payload, .. } = &entry.event else { continue };

@@ -11,6 +11,7 @@ mod inference;
 mod model;
 mod phantom;
 mod run;
+mod selected;
 mod serve;
 mod table;
 mod train;
@@ -55,7 +56,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
         Command::Phantom(phantom) => phantom::phantom(&phantom, console),
         Command::Train(train) => train::train(&train, device, console),
         Command::Evaluate(evaluate) => evaluate::evaluate(&evaluate, device, console),
-        Command::Explain(explain) => explain::explain(&explain, device, console),
+        Command::Explain(explain) => explain::explain(&explain, arguments.config.as_deref(), device, console),
         Command::Export(export) => export::export(&export, console),
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),

@@ -30,7 +30,7 @@ use operators::outcome::Salt;
 use operators::record::{Method, MethodConfig};
 
 use crate::book::Book;
-use crate::inbox::{Inbox, Kept, Promise};
+use crate::inbox::{Inbox, Kept, Promise, Record};
 
 pub use journal::{Journal, published_as};
 pub use log::{Entry, Event, Log, MethodEntry, Published};
@@ -138,6 +138,15 @@ impl DataFolder {
     /// Returns an error that names the file that cannot be read or written, or is broken before its end.
     pub fn inbox(&self, promise: Promise) -> anyhow::Result<Inbox> {
         Inbox::open(&self.root.join("inbox"), promise, self.kept.clone())
+    }
+
+    /// What listeners received, each with its position.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read.
+    pub fn received(&self) -> anyhow::Result<Vec<(u64, Record)>> {
+        self.kept.records()
     }
 
     /// Where blocks stand.

@@ -107,6 +107,27 @@ impl Kept {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The records, each with its position, in order; those that were appended since may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read.
+    pub fn records(&self) -> anyhow::Result<Vec<(u64, Record)>> {
+        let mut records = Vec::new();
+        for first in segment::list(&self.folder)? {
+            let path = segment::path(&self.folder, first);
+            let named = || format!("the inbox {}", path.display());
+            let file = File::open(&path).with_context(named)?;
+            let mut position = first;
+            let note = |found: Found| {
+                records.push((position, found.record));
+                position += 1;
+            };
+            segment::scan(&file, false, note).with_context(named)?;
+        }
+        Ok(records)
+    }
+
     pub(super) fn change(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }

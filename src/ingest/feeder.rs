@@ -9,6 +9,7 @@ use operators::dicom::read;
 use operators::dicom::rejection_note;
 use operators::event::{InboxFollowed, Telemetry};
 use operators::record::{Change, Refusal};
+use operators::selection::{Attributes, Rules, decide};
 
 use super::Door;
 use crate::book::Followed;
@@ -29,6 +30,7 @@ pub struct Feeder {
     reader: Reader,
     door: Door,
     completion: Completion,
+    rules: Rules,
     since: Instant,
     /// What the log says of the first record.
     followed: Followed,
@@ -42,13 +44,20 @@ impl Feeder {
     /// # Errors
     ///
     /// Returns an error that names the folder of the inbox if it cannot be read.
-    pub fn new(node: Node, door: Door, completion: Completion, settles: Receiver<Settle>) -> anyhow::Result<Self> {
+    pub fn new(
+        node: Node,
+        door: Door,
+        completion: Completion,
+        rules: Rules,
+        settles: Receiver<Settle>,
+    ) -> anyhow::Result<Self> {
         let followed = node.followed();
         // The last record may have meant more than was written down of it.
         let reader = door.inbox().reader(followed.position.unwrap_or(0))?;
         door.feed(reader.position());
         let telemetry = door.telemetry().clone();
-        let mut feeder = Self { node, reader, door, completion, since: Instant::now(), followed, settles, telemetry };
+        let mut feeder =
+            Self { node, reader, door, completion, rules, since: Instant::now(), followed, settles, telemetry };
         feeder.recall();
         Ok(feeder)
     }
@@ -139,6 +148,9 @@ impl Feeder {
             Ok(instance) => instance,
             Err(rejection) => return self.send(position, Change::Refused(rejection)),
         };
+        if let Some(rejection) = decide(&self.rules, &Attributes::of(&instance)).refusal(uid.as_str()) {
+            return self.send(position, Change::Refused(rejection));
+        }
         let now = self.since.elapsed();
         let signs = self.completion.arrived(&instance.key, None, now);
         if self.is_new(position, &instance.arrival()) {
