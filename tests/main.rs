@@ -23,6 +23,7 @@ mod operations;
 mod plugin;
 mod real_data;
 mod scores;
+mod selection;
 mod serve;
 mod support;
 mod telemetry;

@@ -20,12 +20,12 @@ use crate::support::{assert_exit, files, json, phantoms, run};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A configuration with its data in the folder of the file.
-fn configuration(more: &str) -> String {
+pub(crate) fn configuration(more: &str) -> String {
     format!("[node]\ndata = 'data'\nack = 'written'\n{OPEN}[limits]\nfree_disk = 0\n{more}")
 }
 
 /// Sends slices over one association, and gives those that were acknowledged before something failed.
-fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
+pub(crate) fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut acknowledged = Vec::new();
     runtime.block_on(async {
@@ -69,7 +69,7 @@ fn plain(mut result: Value) -> Value {
 }
 
 /// The results below a folder, by series.
-fn results(tree: &Path) -> BTreeMap<String, Value> {
+pub(crate) fn results(tree: &Path) -> BTreeMap<String, Value> {
     let results = files(tree).into_iter().filter(|path| path.ends_with("result.json")).map(|path| json(&path));
     results.map(|result| (result["series_uid"].as_str().expect("text").to_owned(), plain(result))).collect()
 }

@@ -43,7 +43,8 @@ fn every_metric_is_documented_and_every_documented_metric_is_served() {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `hemoflow_")?.split('`').next());
     let documented: BTreeSet<String> = rows.map(|name| format!("hemoflow_{name}")).collect();
     let unseen = ["hemoflow_instances_rejected_total", "hemoflow_instances_turned_away_total"];
-    let expected: BTreeSet<&str> = documented.iter().map(String::as_str).filter(|name| !unseen.contains(name)).collect();
+    let expected: BTreeSet<&str> =
+        documented.iter().map(String::as_str).filter(|name| !unseen.contains(name)).collect();
     assert_eq!(served, expected, "a counter without a label value is not served before its first event");
     for stage in ["Decode", "Encode", "Classify"] {
         let name = format!("hemoflow_stage_duration_seconds_count{{stage=\"{stage}\"}}");
