@@ -27,6 +27,7 @@ mod plugin;
 mod privacy;
 mod real_data;
 mod scores;
+mod selection;
 mod serve;
 mod stow;
 mod support;

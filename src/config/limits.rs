@@ -10,7 +10,7 @@ use super::quantity::bytes;
 pub struct Limits {
     /// Associations at once; one more is refused.
     pub associations: usize,
-    /// Associations at once from one address.
+    /// Associations at once of one calling AE title.
     pub associations_per_peer: usize,
     /// Bytes of one instance as it is received.
     #[serde(deserialize_with = "bytes")]

@@ -1,17 +1,18 @@
 //! The feeder: follows the inbox, and gives the node what each record means.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use operators::completion::Completion;
-use operators::dicom::read;
-use operators::dicom::rejection_note;
+use operators::dicom::{Instance, read, rejection_note};
 use operators::event::{InboxFollowed, Telemetry};
-use operators::record::{Change, Refusal};
-use operators::selection::{Attributes, Rules, decide};
+use operators::record::{Change, Digest, StudyUid};
+use operators::selection::Rules;
 
 use super::Door;
+use super::selector::{Came, Selector, Step};
 use crate::book::Followed;
 use crate::inbox::{Entry, Reader, Received, Record};
 use crate::node::Node;
@@ -30,7 +31,9 @@ pub struct Feeder {
     reader: Reader,
     door: Door,
     completion: Completion,
-    rules: Rules,
+    selector: Selector,
+    /// Studies that something came of which the selector has not heard of.
+    unheard: HashSet<StudyUid>,
     since: Instant,
     /// What the log says of the first record.
     followed: Followed,
@@ -56,8 +59,10 @@ impl Feeder {
         let reader = door.inbox().reader(followed.position.unwrap_or(0))?;
         door.feed(reader.position());
         let telemetry = door.telemetry().clone();
+        let (selector, unheard) = (Selector::new(rules), unheard(&door, reader.position())?);
+        let since = Instant::now();
         let mut feeder =
-            Self { node, reader, door, completion, rules, since: Instant::now(), followed, settles, telemetry };
+            Self { node, reader, door, completion, selector, unheard, since, followed, settles, telemetry };
         feeder.recall();
         Ok(feeder)
     }
@@ -134,27 +139,81 @@ impl Feeder {
             // Its content was let go by the rules of retention before it was its turn.
             return Ok(());
         };
-        let refuse = |refusal: Refusal| Change::Refused(refusal.of(uid.as_str()));
         if received.identity.class == rejection_note::KEY_OBJECT {
-            let changes: Vec<Change> = match rejection_note::rejected(&bytes) {
-                Ok(rejected) => {
-                    rejected.into_iter().map(|(key, instance)| Change::Withdrawn { key, instance }).collect()
-                }
-                Err(refusal) => vec![refuse(refusal)],
+            let rejected = match rejection_note::rejected(&bytes) {
+                Ok(rejected) => rejected,
+                Err(refusal) => return self.send(position, Change::Refused(refusal.of(uid.as_str()))),
             };
-            return changes.into_iter().try_for_each(|change| self.send(position, change));
+            for (key, instance) in rejected {
+                self.hear_of(&key.study, position)?;
+                let steps = self.selector.withdrawn(&key, &instance);
+                self.take(position, steps, None)?;
+            }
+            return Ok(());
         }
         let instance = match read::read_bytes(uid.as_str(), &bytes) {
             Ok(instance) => instance,
             Err(rejection) => return self.send(position, Change::Refused(rejection)),
         };
-        if let Some(rejection) = decide(&self.rules, &Attributes::of(&instance)).refusal(uid.as_str()) {
-            return self.send(position, Change::Refused(rejection));
+        self.hear_of(&instance.key.study, position)?;
+        let steps = self.selector.arrived(Came::of(&instance, &received.content));
+        self.unheard.extend(self.selector.forget());
+        self.take(position, steps, Some(&instance))
+    }
+
+    /// Tells the selector what came of a study before `position`, if it was forgotten or came before the node started.
+    fn hear_of(&mut self, study: &StudyUid, position: u64) -> anyhow::Result<()> {
+        if !self.selector.must_hear_of(study) || !self.unheard.remove(study) {
+            return Ok(());
         }
-        let now = self.since.elapsed();
-        let signs = self.completion.arrived(&instance.key, None, now);
+        let kept = self.door.inbox().kept().clone();
+        for (before, record) in kept.records()? {
+            let Record::Received(received) = record else { continue };
+            let note = received.identity.class == rejection_note::KEY_OBJECT;
+            if before >= position || !(note || received.identity.key.study == *study) {
+                continue;
+            }
+            let Some(bytes) = kept.payload(&received.content)? else { continue };
+            // What could not be read was told when it came; the steps were taken then.
+            if note {
+                let rejected = rejection_note::rejected(&bytes).unwrap_or_default();
+                for (key, instance) in rejected.iter().filter(|(key, _)| key.study == *study) {
+                    drop(self.selector.withdrawn(key, instance));
+                }
+            } else if let Ok(instance) = read::read_bytes(received.identity.instance.as_str(), &bytes) {
+                drop(self.selector.arrived(Came::of(&instance, &received.content)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the selector says; `came` is the instance that was read already.
+    fn take(&mut self, position: u64, steps: Vec<Step>, came: Option<&Instance>) -> anyhow::Result<()> {
+        for step in steps {
+            match step {
+                Step::Enter { instance, content } => match came.filter(|came| came.uid == instance) {
+                    Some(came) => self.enter(position, came, &content)?,
+                    None => {
+                        let Some(bytes) = self.door.inbox().kept().payload(&content)? else { continue };
+                        if let Ok(again) = read::read_bytes(instance.as_str(), &bytes) {
+                            self.enter(position, &again, &content)?;
+                        }
+                    }
+                },
+                Step::Withdraw { key, instance } => self.send(position, Change::Withdrawn { key, instance })?,
+                Step::LeaveOut { instance, decision } => {
+                    let refused = decision.refusal(instance.as_str()).map(Change::Refused);
+                    refused.into_iter().try_for_each(|change| self.send(position, change))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, position: u64, instance: &Instance, content: &Digest) -> anyhow::Result<()> {
+        let signs = self.completion.arrived(&instance.key, None, self.since.elapsed());
         if self.is_new(position, &instance.arrival()) {
-            self.node.arrive_from(position, &instance, &received.content, false)?;
+            self.node.arrive_from(position, instance, content, false)?;
         }
         signs.into_iter().try_for_each(|sign| self.send(position, sign))
     }
@@ -167,4 +226,11 @@ impl Feeder {
     fn is_new(&self, position: u64, change: &Change) -> bool {
         self.followed.position != Some(position) || !self.followed.changes.contains(change)
     }
+}
+
+/// The studies that something came of before a position.
+fn unheard(door: &Door, position: u64) -> anyhow::Result<HashSet<StudyUid>> {
+    let records = door.inbox().kept().records()?;
+    let before = records.into_iter().filter(|(before, _)| *before < position);
+    Ok(before.filter_map(|(_, record)| Some(record.received()?.identity.key.study.clone())).collect())
 }

@@ -10,6 +10,7 @@
 mod door;
 mod feeder;
 mod pressure;
+mod selector;
 
 pub use door::{Door, Refused, Sender, Taken};
 pub use feeder::{Feeder, Settle};
