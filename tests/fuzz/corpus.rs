@@ -14,6 +14,7 @@ use hemoflow::data::{DataFolder, Entry, Event, MethodEntry};
 use hemoflow::dimse::{Command, Operation};
 use hemoflow::inbox::{Identity, Inbox, Kept, Promise, Received, Record, Via};
 use hemoflow::operators::codec;
+use hemoflow::operators::dicom::Source;
 use hemoflow::operators::dicom::identity::identify;
 use hemoflow::operators::dicom::read::read_bytes;
 use hemoflow::operators::phantom::{self, PhantomStudy, rejection_note};
@@ -321,7 +322,7 @@ fn slices_of_the_corpus_are_taken_in_at_least_five_transfer_syntaxes() {
         .map(|file| {
             let instance = read_bytes("corpus", file).expect("an instance");
             let object = instance.frames[0].pixels.source.clone();
-            let hemoflow::operators::dicom::Source::Encoded { object, .. } = object else { panic!("encoded") };
+            let Source::Encoded { object, .. } = object else { panic!("encoded") };
             assert!(object.get(tags::PIXEL_DATA).is_some());
             object.meta().transfer_syntax().trim_end_matches('\0').to_owned()
         })
