@@ -9,20 +9,21 @@
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
 //! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
-//! | [`data_set`] | the series of some folders, for training |
+//! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`] | results as files |
 //! | [`arguments`], [`command`], [`console`], [`http`] | the program |
 
 pub mod arguments;
+pub mod cohort;
 pub mod collector;
 pub mod command;
 pub mod console;
 pub mod data;
-pub mod data_set;
 pub mod engine;
 pub mod http;
 pub mod node;
 mod residents;
 pub mod result_tree;
+pub mod training;
 
 pub use {graphs, kernels, operators};

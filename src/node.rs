@@ -39,6 +39,8 @@ pub struct Settings {
     pub series: Option<usize>,
     /// What is known to be true of some slices.
     pub truths: Vec<Truth>,
+    /// How evidence becomes masks. The gate is that of each model's card.
+    pub method: MethodConfig,
 }
 
 /// A running node. Dropped without [`Node::finish`], it leaves what is under way, as if the process had been killed, and
@@ -52,6 +54,7 @@ pub struct Node {
     telemetry: Telemetry,
     fault: Fault,
     method: Arc<Method>,
+    numbers: MethodConfig,
     shadow: Option<Digest>,
     /// Whether the store was rid of what no replay needs.
     swept: AtomicBool,
@@ -174,7 +177,8 @@ impl Node {
         let series = settings.series.unwrap_or(usize::MAX);
         let durable =
             data.zip(journal).map(|(data, journal)| Durable { data, journal, residents: Residents::default(), series });
-        let (method, entry) = load(&stages, durable.as_ref(), model)?;
+        let numbers = settings.method.clone();
+        let (method, entry) = load(&stages, durable.as_ref(), model, &numbers)?;
         let (engine, outputs) = Engine::start(stages, settings.workers, telemetry.clone(), fault.clone(), 0)?;
         let collector = Collecting::start(collector, outputs, fault.clone(), watch)?;
         let mut node = Self {
@@ -185,6 +189,7 @@ impl Node {
             telemetry,
             fault,
             method,
+            numbers,
             shadow: None,
             swept: AtomicBool::new(false),
             _overflow: overflow,
@@ -262,7 +267,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn activate(&mut self, model: Model) -> anyhow::Result<Tick> {
-        let (method, entry) = load(self.stages(), self.durable.as_ref(), model)?;
+        let (method, entry) = load(self.stages(), self.durable.as_ref(), model, &self.numbers)?;
         self.write(self.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
         self.method = method;
         self.engine.activate(self.method.digest)
@@ -274,7 +279,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn shadow(&mut self, model: Option<Model>) -> anyhow::Result<()> {
-        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model)).transpose()?;
+        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model, &self.numbers)).transpose()?;
         let (method, entry) = loaded.unzip();
         let method = method.map(|method| method.digest);
         if method != self.shadow {
@@ -393,8 +398,9 @@ fn load(
     stages: &Stages,
     durable: Option<&Durable>,
     model: Model,
+    numbers: &MethodConfig,
 ) -> anyhow::Result<(Arc<Method>, Option<MethodEntry>)> {
-    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let config = MethodConfig { mask_gate: model.card().gate, ..numbers.clone() };
     let named = Method::new(model.digest(), model.name(), config.clone())?;
     let entry = durable.map(|durable| durable.data.keep_model(&model, &named)).transpose()?;
     Ok((stages.load(model, config)?, entry))

@@ -50,7 +50,15 @@ impl Trial {
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
         let compute = Compute::on(Device::Cpu);
         let data = Some(data.to_owned());
-        let settings = Settings { compute, workers, memory_bytes: None, data, series, truths: Vec::new() };
+        let settings = Settings {
+            compute,
+            workers,
+            memory_bytes: None,
+            data,
+            series,
+            truths: Vec::new(),
+            method: MethodConfig::default(),
+        };
         let seen = Arc::<Mutex<Vec<Current>>>::default();
         let watch = {
             let seen = Arc::clone(&seen);

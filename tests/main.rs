@@ -22,3 +22,4 @@ mod real_data;
 mod scores;
 mod support;
 mod telemetry;
+mod training;

@@ -78,6 +78,7 @@ impl Running {
             series: keep.series,
             data: keep.data.clone(),
             truths,
+            method: inference.method.clone().unwrap_or_default(),
         };
         Ok(Self { node: Node::start(model, &settings, telemetry, watch)?, server })
     }

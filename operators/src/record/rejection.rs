@@ -41,6 +41,14 @@ pub enum Reason {
     DuplicatePosition,
     /// A series reconstructed with a sharp (bone) kernel beside a soft one of the same study.
     SharpKernel,
+    /// Nobody says what a case or a slice shows.
+    MissingLabel,
+    /// A case has no mask.
+    MissingMask,
+    /// A label or a mask of images that are not there.
+    MissingImage,
+    /// A mask that does not fit its images.
+    Mismatch,
 }
 
 impl Reason {
@@ -64,6 +72,10 @@ impl Reason {
             Self::UndecodablePixels => "undecodable_pixels",
             Self::DuplicatePosition => "duplicate_position",
             Self::SharpKernel => "sharp_kernel",
+            Self::MissingLabel => "missing_label",
+            Self::MissingMask => "missing_mask",
+            Self::MissingImage => "missing_image",
+            Self::Mismatch => "mismatch",
         }
     }
 }
