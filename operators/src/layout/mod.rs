@@ -2,12 +2,12 @@
 //!
 //! | layout | images | labels | masks |
 //! |---|---|---|---|
-//! | `rsna` ([`rsna`]) | `stage_2_train/ID_*.dcm` | `stage_2_train.csv` | none |
-//! | `instance` ([`paired`]) | `train_2/data/NNN.nii.gz` | any voxel of the mask | `train_2/label/NNN.nii.gz` |
-//! | `ct-ich` ([`ct_ich`]) | `ct_scans/NNN.nii` | `hemorrhage_diagnosis_raw_ct.csv` | `masks/NNN.nii` |
-//! | `bhsd` ([`paired`]) | `label_192/images/ID_*_ID_*.nii.gz` | the values of the mask | `label_192/ground truths/` |
-//! | `phantom` ([`phantom`]) | `dicom/<StudyUID>/*.dcm` | `labels.csv` | `masks/<StudyUID>.nii.gz` |
-//! | `plain` ([`plain`]) | any DICOM and NIfTI files | none of its own | none of its own |
+//! | `rsna` | `stage_2_train/ID_*.dcm` | `stage_2_train.csv` | none |
+//! | `instance` | `train_2/data/NNN.nii.gz` | any voxel of the mask | `train_2/label/NNN.nii.gz` |
+//! | `ct-ich` | `ct_scans/NNN.nii` | `hemorrhage_diagnosis_raw_ct.csv` | `masks/NNN.nii` |
+//! | `bhsd` | `label_192/images/ID_*_ID_*.nii.gz` | the values of the mask | `label_192/ground truths/` |
+//! | `phantom` | `dicom/<StudyUID>/*.dcm` | `labels.csv` | `masks/<StudyUID>.nii.gz` |
+//! | `plain` | any DICOM and NIfTI files | none of its own | none of its own |
 //!
 //! A case is one series. Nothing is dropped in silence: a file, a slice or a case that cannot be used is a [`Rejection`] that
 //! names it. Pixels stay on disk until a case is loaded.

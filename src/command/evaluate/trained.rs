@@ -5,7 +5,7 @@ use operators::layout::Case;
 use operators::model::Model;
 use operators::score::Curve;
 use operators::score::folds::folds;
-use operators::train::{Course, TrainConfig};
+use operators::train::{Course, TrainConfig, TrainError};
 
 use super::FOLDS;
 use super::arm::{Findings, segmented, streamed};
@@ -93,7 +93,14 @@ impl<'a> Trainer<'a> {
         let mut tell = say;
         let mut course = Course::new(&mut tell);
         let model = lessons.classifier(card, None, self.device, &mut course)?;
-        lessons.segmenter(&model, &mut course)
+        match lessons.segmenter(&model, &mut course) {
+            // With few labels there may be nothing to learn masks from: that is a result, not a failure.
+            Err(error) if matches!(error.downcast_ref(), Some(TrainError::NoMasks { .. })) => {
+                tracing::warn!("{error:#}; this model has no segmenter");
+                Ok(model)
+            }
+            result => result,
+        }
     }
 
     /// The cases to train on, and those to test.

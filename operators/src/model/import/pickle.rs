@@ -3,6 +3,8 @@
 //!
 //! Source: the protocol of Python's `pickletools`; the names that `torch.save` writes.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a value is what is asked for, or nothing that matters")]
+
 use std::collections::HashMap;
 
 /// A value of a pickle.
@@ -208,7 +210,8 @@ impl<'a> Machine<'a> {
             // Frames of protocol 4 only help to read ahead.
             0x95 => drop(self.take::<8>()?),
             b'(' => self.marks.push(self.stack.len()),
-            b'0' => drop(self.pop()?),
+            // Taken off; and what is added to an object beside its content.
+            b'0' | b'b' => drop(self.pop()?),
             b'1' => drop(self.pop_to_mark()?),
             b'}' => self.stack.push(Value::Dictionary(Vec::new())),
             b']' => self.stack.push(Value::List(Vec::new())),
@@ -302,8 +305,6 @@ impl<'a> Machine<'a> {
                 let (arguments, called) = (self.pop()?, self.pop()?);
                 self.stack.push(rebuilt(called, arguments));
             }
-            // What is added to an object beside its content.
-            b'b' => drop(self.pop()?),
             _ => return Err(format!("a pickle with the code {code:#04x}: no plain state dictionary")),
         }
         Ok(())
