@@ -11,20 +11,19 @@
 //! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
 //! | [`inbox`], [`ingest`] | what is acknowledged, and how it comes to the node |
 //! | [`dimse`], [`http`], [`folders`] | the ways in: DICOM, STOW-RS, watched folders |
-//! | [`data_set`] | the series of some folders, for training |
+//! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
-//! | [`config`] | what a node needs to know, from `hemoflow.toml` |
 //! | [`arguments`], [`command`], [`console`], [`tls`] | the program |
 
 pub mod arguments;
 mod book;
+pub mod cohort;
 pub mod collector;
 pub mod command;
 pub mod config;
 pub mod console;
 pub mod data;
-pub mod data_set;
 pub mod dimse;
 pub mod engine;
 pub mod folders;
@@ -37,5 +36,6 @@ pub mod result_tree;
 pub mod results;
 pub mod serve;
 pub mod tls;
+pub mod training;
 
 pub use {graphs, kernels, operators};

@@ -44,6 +44,8 @@ pub struct Settings {
     pub synced: bool,
     /// Whether [`Node::finish`] gives what was collected: the newest result of each series stays in memory for it.
     pub collects: bool,
+    /// How evidence becomes masks. The gate is that of each model's card.
+    pub method: MethodConfig,
 }
 
 /// A running node. Dropped without [`Node::finish`], it leaves what is under way, as if the process had been killed, and
@@ -57,6 +59,7 @@ pub struct Node {
     telemetry: Telemetry,
     fault: Fault,
     method: Arc<Method>,
+    numbers: MethodConfig,
     shadow: Option<Digest>,
     /// Entries of the log that were done again.
     replayed: usize,
@@ -186,7 +189,8 @@ impl Node {
         let series = settings.series.unwrap_or(usize::MAX);
         let durable =
             data.zip(journal).map(|(data, journal)| Durable { data, journal, residents: Residents::default(), series });
-        let (method, entry) = load(&stages, durable.as_ref(), model)?;
+        let numbers = settings.method.clone();
+        let (method, entry) = load(&stages, durable.as_ref(), model, &numbers)?;
         let (engine, outputs) = Engine::start(stages, settings.workers, telemetry.clone(), fault.clone(), 0)?;
         let collector = Collecting::start(collector, outputs, fault.clone(), watch)?;
         let mut node = Self {
@@ -197,6 +201,7 @@ impl Node {
             telemetry,
             fault,
             method,
+            numbers,
             shadow: None,
             replayed: entries.len(),
             views: reader,
@@ -337,7 +342,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn activate(&mut self, model: Model) -> anyhow::Result<Tick> {
-        let (method, entry) = load(self.stages(), self.durable.as_ref(), model)?;
+        let (method, entry) = load(self.stages(), self.durable.as_ref(), model, &self.numbers)?;
         self.write(self.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
         self.method = method;
         self.engine.activate(self.method.digest)
@@ -349,7 +354,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn shadow(&mut self, model: Option<Model>) -> anyhow::Result<()> {
-        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model)).transpose()?;
+        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model, &self.numbers)).transpose()?;
         let (method, entry) = loaded.unzip();
         let method = method.map(|method| method.digest);
         if method != self.shadow {
@@ -496,8 +501,9 @@ fn load(
     stages: &Stages,
     durable: Option<&Durable>,
     model: Model,
+    numbers: &MethodConfig,
 ) -> anyhow::Result<(Arc<Method>, Option<MethodEntry>)> {
-    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let config = MethodConfig { mask_gate: model.card().gate, ..numbers.clone() };
     let named = Method::new(model.digest(), model.name(), config.clone())?;
     let entry = durable.map(|durable| durable.data.keep_model(&model, &named)).transpose()?;
     Ok((stages.load(model, config)?, entry))

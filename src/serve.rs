@@ -13,6 +13,7 @@ use graphs::views::Reader;
 use operators::completion::Completion;
 use operators::event::{Metrics, NodeReady, Telemetry};
 use operators::model::Model;
+use operators::record::MethodConfig;
 use prometheus::Registry;
 use tokio::runtime::Runtime;
 
@@ -76,6 +77,7 @@ impl Server {
             data: Some(config.node.data.clone()),
             series: config.node.series,
             truths: Vec::new(),
+            method: MethodConfig::default(),
             synced: config.node.ack == Ack::Fsync,
             collects: false,
         };

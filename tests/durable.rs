@@ -59,6 +59,7 @@ impl Trial {
             truths: Vec::new(),
             synced: false,
             collects: true,
+            method: MethodConfig::default(),
         };
         let seen = Arc::<Mutex<Vec<Current>>>::default();
         let watch = {

@@ -32,3 +32,4 @@ mod serve;
 mod stow;
 mod support;
 mod telemetry;
+mod training;
