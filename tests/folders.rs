@@ -46,13 +46,13 @@ fn what_is_whole_is_taken_and_moved_and_the_results_equal_a_batch_run() {
     std::os::unix::fs::symlink("/etc/hostname", watched.join("link.dcm")).expect("a link");
     let node = Served::start(folder.path(), &watching());
     hand_in(&watched.join("second/below"), &sent[4..]);
-    fs::write(watched.join("second/Doe_Jane.txt"), "no DICOM").expect("written");
+    fs::write(watched.join("second/Doe_Jane.txt"), "of another kind").expect("written");
     let (done, failed) = (watched.join("done"), watched.join("failed"));
     node.until("all files are moved", || done.exists() && files(&done).len() == 12 && files(&failed).len() == 2);
     assert_eq!(names(&failed), [Path::new("second/Doe_Jane.txt"), Path::new("second/Doe_Jane.txt.reason")]);
-    assert_eq!(fs::read_to_string(failed.join("second/Doe_Jane.txt")).expect("there"), "no DICOM");
+    assert_eq!(fs::read_to_string(failed.join("second/Doe_Jane.txt")).expect("there"), "of another kind");
     let reason = fs::read_to_string(failed.join("second/Doe_Jane.txt.reason")).expect("a reason");
-    assert!(reason.len() > 5 && !reason.contains("no DICOM"), "{reason}");
+    assert!(reason.len() > 5 && !reason.contains("another kind"), "{reason}");
     for (index, slice) in sent.iter().enumerate() {
         let below = if index < 4 { done.clone() } else { done.join("second/below") };
         let moved = fs::read(below.join(format!("{}.dcm", slice.instance))).expect("moved");

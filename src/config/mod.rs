@@ -21,7 +21,6 @@ mod network;
 mod node;
 mod place;
 mod quantity;
-mod retention;
 mod tls;
 
 use std::fs;
@@ -41,7 +40,6 @@ pub use http::{Http, Token};
 pub use limits::Limits;
 pub use network::Network;
 pub use node::{Ack, Node, Resent};
-pub use retention::Retention;
 pub use tls::Tls;
 
 /// A commented configuration that says what [`Config::default`] holds.
@@ -69,8 +67,6 @@ pub struct Config {
     pub completion: CompletionRules,
     /// `[limits]`: what is refused, and when.
     pub limits: Limits,
-    /// `[retention]`: how long what was received is kept.
-    pub retention: Retention,
     /// `[selection]`: which series are taken.
     pub selection: Rules,
 }

@@ -42,7 +42,6 @@ fn the_default_shows_every_key() {
         "[folder]",
         "completion",
         "limits",
-        "retention",
         "selection",
         "[selection.rule]",
     ] {
@@ -59,12 +58,11 @@ fn the_default_shows_every_key() {
 fn values_are_what_they_say() {
     let config = parse(
         "[node]\nmemory = 17\nack = 'written'\n[dicom]\naddress = 'off'\ntimeout_seconds = 0.5\n[[dicom.peer]]\nae_title = ' CT1 '\nfrom = '192.0.2.0/24'\n\
-         [limits]\nfree_disk = '3M'\n[retention]\ndays = 2\n[[folder]]\npath = 'in'\n",
+         [limits]\nfree_disk = '3M'\n[[folder]]\npath = 'in'\n",
     );
     assert_eq!((config.node.memory, config.node.ack, config.limits.free_disk), (Some(17), Ack::Written, 3 << 20));
     assert_eq!((config.dicom.address, config.dicom.timeout), (None, Duration::from_millis(500)));
     assert_eq!(config.dicom.peers[0].ae_title.as_str(), "CT1");
-    assert_eq!(config.retention.age(), Some(Duration::from_secs(172_800)));
     assert_eq!(config.folders[0].done(), Path::new("in/done"));
     assert_eq!(config.node.results(), Path::new("hemoflow-data/results"));
 }
@@ -105,7 +103,6 @@ fn every_fault_names_line_column_and_key() {
             "2:1: limits.waiting_slow: 30000 must not be more than waiting_refuse, 20000",
         ),
         ("[limits]\n\nwaiting_refuse = 10", "1:2: limits.waiting_slow: 2000 must not be more than waiting_refuse, 10"),
-        ("[retention]\ndays = -1", "2:8: retention.days: "),
         ("[[folder]]\npath = 'a'\n[[folder]]\npath = 'a'", "4:1: folder[1].path: the folder is watched already"),
         ("[[folder]]\npath = 'a'\ndone = 'a'", "3:1: folder[0].done: must be another folder"),
         ("[[selection.rule]]\nname = 'a'", "1:1: selection.rule[0]: the key `take` is missing"),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use operators::dicom::identity::{self, Told};
-use operators::event::{InstanceAcknowledged, InstanceTurnedAway, Telemetry};
+use operators::event::{InboxFollowed, InstanceAcknowledged, InstanceTurnedAway, Telemetry};
 use operators::record::{Digest, Refusal, SeriesKey};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -262,6 +262,7 @@ impl Door {
             unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
         };
         let position = self.0.inbox.append(Record::Received(received), bytes).await?;
+        self.0.telemetry.emit(InboxFollowed { waiting: self.waiting() });
         Ok(Taken { told, position })
     }
 
@@ -283,6 +284,7 @@ impl Door {
     pub async fn ended(&self, series: Vec<SeriesKey>) -> Result<(), InboxError> {
         if !series.is_empty() {
             self.0.inbox.append(Record::Ended(series), Vec::new()).await?;
+            self.0.telemetry.emit(InboxFollowed { waiting: self.waiting() });
         }
         Ok(())
     }

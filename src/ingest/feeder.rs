@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use crossbeam_channel::Receiver;
 use operators::completion::Completion;
 use operators::dicom::{Instance, read, rejection_note};
 use operators::event::{InboxFollowed, Telemetry};
-use operators::record::{Change, Digest, StudyUid};
+use operators::record::{Change, Digest, Reason, Rejection, StudyUid};
 use operators::selection::Rules;
 
 use super::Door;
@@ -136,8 +137,7 @@ impl Feeder {
     fn received(&mut self, position: u64, received: &Received) -> anyhow::Result<()> {
         let uid = &received.identity.instance;
         let Some(bytes) = self.door.inbox().kept().payload(&received.content)? else {
-            // Its content was let go by the rules of retention before it was its turn.
-            return Ok(());
+            bail!("the inbox does not keep what it acknowledged at position {position}");
         };
         if received.identity.class == rejection_note::KEY_OBJECT {
             let rejected = match rejection_note::rejected(&bytes) {
@@ -155,6 +155,12 @@ impl Feeder {
             Ok(instance) => instance,
             Err(rejection) => return self.send(position, Change::Refused(rejection)),
         };
+        let (decoded, most) = (decoded_bytes(&instance), self.door.limits().decoded_bytes);
+        if decoded > most {
+            let detail = format!("{decoded} bytes when decoded, must be at most {most}");
+            return self
+                .send(position, Change::Refused(Rejection::new(uid.as_str(), Reason::UnsupportedPixels, detail)));
+        }
         self.hear_of(&instance.key.study, position)?;
         let steps = self.selector.arrived(Came::of(&instance, &received.content));
         self.unheard.extend(self.selector.forget());
@@ -226,6 +232,15 @@ impl Feeder {
     fn is_new(&self, position: u64, change: &Change) -> bool {
         self.followed.position != Some(position) || !self.followed.changes.contains(change)
     }
+}
+
+/// Bytes of the pixels of an instance once they are decoded: two for each.
+fn decoded_bytes(instance: &Instance) -> usize {
+    let frames = instance.frames.iter().map(|frame| {
+        let geometry = &frame.slice.geometry;
+        2 * u64::from(geometry.rows) * u64::from(geometry.columns)
+    });
+    usize::try_from(frames.sum::<u64>()).unwrap_or(usize::MAX)
 }
 
 /// The studies that something came of before a position.

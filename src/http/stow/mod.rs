@@ -154,6 +154,9 @@ async fn take(door: &Door, order: &mut Order, body: &mut Body, answer: &mut Answ
 
 /// Keeps an instance, unless it is not what may come in this request.
 async fn keep(door: &Door, order: &Order, bytes: Vec<u8>) -> Judged {
+    if bytes.len() > door.limits().instance_bytes {
+        return turned_away(door, None, Failure::Refused(Refused::TooLarge));
+    }
     let told = match identity::identify(&bytes) {
         Ok(told) => told,
         Err(refusal) => return turned_away(door, None, Failure::Refused(Refused::Unreadable(refusal))),
