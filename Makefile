@@ -1,6 +1,8 @@
 # make demo    everything from nothing to a result: prepare, build, stream synthetic studies, show what came out
 # make test    everything from nothing to a verdict: prepare, build, run every check
 # make laws    the laws of the streaming graph on 10,000 cases each (LAW_CASES=...): hours on two cores
+# make faults  a node that is killed, cut off, flooded and full, ROUNDS times (1000)
+# make fuzz    broken inputs of every kind, EXECUTIONS of each (1000000)
 # make wgpu    the tests of kernels and tensors on an adapter of WebGPU: ten minutes and more to build
 #
 # One profile (release) and one feature set, so that the dependencies are built once.
@@ -8,9 +10,11 @@
 CARGO ?= cargo
 CARGO_FLAGS = --release --locked
 LAW_CASES ?= 10000
+ROUNDS ?= 1000
+EXECUTIONS ?= 1000000
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test laws setup build format lint unit docs bench gpu-check wgpu clean
+.PHONY: demo test laws faults fuzz setup build format lint unit docs bench gpu-check wgpu clean
 
 demo: build
 	target/release/hemoflow demo --out demo-out
@@ -31,6 +35,12 @@ unit: setup
 
 laws: setup
 	HEMOFLOW_LAW_CASES=$(LAW_CASES) $(CARGO) test $(CARGO_FLAGS) --workspace --test main -- laws:: durable::a_kill
+
+faults: setup
+	HEMOFLOW_FAULT_ROUNDS=$(ROUNDS) $(CARGO) test $(CARGO_FLAGS) --workspace --test main -- faults::
+
+fuzz: setup
+	HEMOFLOW_FUZZ_EXECUTIONS=$(EXECUTIONS) $(CARGO) test $(CARGO_FLAGS) --workspace --test main -- fuzz:: --nocapture
 
 lint: setup
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use kernels::Device;
+use operators::layout::Layout;
+use operators::record::MethodConfig;
 use operators::tensor::Precision;
 
 /// Version, revision and features, as `--version` prints them.
@@ -62,7 +64,7 @@ pub enum Command {
     Export(Export),
     /// Print the dataflow graphs as named trees
     Graphs(Graphs),
-    /// Look at a model
+    /// Look at a model, or bring weights in and out
     #[command(subcommand)]
     Model(Model),
     /// Check the configuration of a node, or print the default one
@@ -93,6 +95,9 @@ pub struct Inference {
     /// Numbers that the encoder and the segmenter compute in: f32, or on a GPU f16 or bf16
     #[arg(long, default_value_t, value_name = "NUMBERS")]
     pub precision: Precision,
+    /// Numbers of the method that are not the defaults, as JSON or a file of it: '{"fuse_reach": 0, "refine": {"smooth": false}}'
+    #[arg(long, value_name = "JSON", value_parser = method)]
+    pub method: Option<MethodConfig>,
     /// Worker threads of the dataflow
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -171,6 +176,9 @@ pub struct Phantom {
     /// What to write
     #[arg(long, value_delimiter = ',', default_values = ["dicom", "nifti"], value_name = "FORMAT")]
     pub format: Vec<Format>,
+    /// Write them as this data set lies on disk, quirks included: rsna, instance, ct-ich or bhsd
+    #[arg(long, default_value = "phantom", value_name = "LAYOUT")]
+    pub layout: Layout,
 }
 
 /// A form of the synthetic images.
@@ -182,23 +190,29 @@ pub enum Format {
     Nifti,
 }
 
-/// `hemoflow train`
-#[derive(Args, Debug)]
-pub struct Train {
-    /// Which stages to train
-    pub stage: Stage,
-    /// The DICOM images
+/// A data set, and what is known of it.
+#[derive(Args, Clone, Debug)]
+pub struct Data {
+    /// The data set: a folder in one of the layouts
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Slice labels in the RSNA 2019 form
+    /// How it lies on disk: rsna, instance, ct-ich, bhsd, phantom or plain [default: found out by what is there]
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<Layout>,
+    /// Slice labels in the RSNA 2019 form [default: those of the layout]
     #[arg(long, value_name = "CSV")]
-    pub labels: PathBuf,
-    /// Where the model is written, and read from by a later stage
-    #[arg(long, value_name = "MODEL_DIR")]
-    pub out: PathBuf,
-    /// Name of the model
-    #[arg(long, default_value = "hemoflow", value_name = "NAME")]
-    pub name: String,
+    pub labels: Option<PathBuf>,
+    /// Masks, `<StudyUID>.nii.gz` or by the name of a volume [default: those of the layout]
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
+}
+
+/// How models are trained.
+#[derive(Args, Clone, Debug)]
+pub struct Training {
+    /// All numbers of the training, as `config.json` beside a model has them
+    #[arg(long, value_name = "JSON")]
+    pub training: Option<PathBuf>,
     /// The classifier: resnet18, resnet34, resnet50 or resnet101
     #[arg(long, value_name = "ARCH")]
     pub arch: Option<String>,
@@ -214,12 +228,49 @@ pub struct Train {
     /// Epochs of the classifier
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Seed of initialization, sampling and augmentation
-    #[arg(long, default_value_t = 1, value_name = "S")]
-    pub seed: u64,
-    /// Percent of the positive slices to learn from, by whole series
-    #[arg(long, default_value_t = 100, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub fraction: u8,
+    /// Seed of initialization, sampling and augmentation [default: 1]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Percent of the positive slices to learn from, by whole patients [default: 100]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub fraction: Option<u8>,
+    /// Rounds in which a new segmenter learns from the masks of the one before [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub self_training: Option<u8>,
+}
+
+/// `hemoflow train`
+#[derive(Args, Debug)]
+pub struct Train {
+    /// Which stages to train
+    pub stage: Stage,
+    /// On what.
+    #[command(flatten)]
+    pub data: Data,
+    /// Train the segmenter on masks that people drew: full supervision, for a baseline. `--masks` says so too
+    #[arg(long)]
+    pub supervised: bool,
+    /// Where the model is written, and read from by a later stage
+    #[arg(long, value_name = "MODEL_DIR")]
+    pub out: PathBuf,
+    /// Name of the model
+    #[arg(long, default_value = "hemoflow", value_name = "NAME")]
+    pub name: String,
+    /// Begin with the encoder of this model instead of random weights; arch and width are its
+    #[arg(long, value_name = "MODEL_DIR")]
+    pub init: Option<PathBuf>,
+    /// Numbers of the method that makes pseudo-masks, as JSON or a file of it [default: those of inference]
+    #[arg(long, value_name = "JSON", value_parser = method)]
+    pub method: Option<MethodConfig>,
+    /// Go on from the checkpoints of a training that was killed
+    #[arg(long)]
+    pub resume: bool,
+    /// Serve Prometheus metrics here while working, as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// How.
+    #[command(flatten)]
+    pub training: Training,
 }
 
 /// A part of the method to train.
@@ -236,21 +287,45 @@ pub enum Stage {
 /// `hemoflow evaluate`
 #[derive(Args, Debug)]
 pub struct Evaluate {
-    /// The DICOM images
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// True masks, `<StudyUID>.nii.gz`
-    #[arg(long, value_name = "DIR")]
-    pub masks: PathBuf,
+    /// On what.
+    #[command(flatten)]
+    pub data: Data,
     /// Which scores of masks are printed; `metrics.json` holds all
     #[arg(long, value_enum, default_value_t = Protocol::Paper)]
     pub protocol: Protocol,
+    /// What is compared, on the same patients [default: model, or weak with --folds]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ARM")]
+    pub arms: Vec<ArmKind>,
+    /// Cross validation: parts into which patients are split, each the test of models trained on the others [default where
+    /// something is trained: 5]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=50))]
+    pub folds: Option<u8>,
+    /// The label-fraction curve: percents of the labels to train with, tested on the first fold
+    #[arg(long, value_delimiter = ',', value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub fractions: Vec<u8>,
+    /// Seeds of the label-fraction curve
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub seeds: u8,
     /// Write `metrics.json` and `report.html` here
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// How models of the folds are trained.
+    #[command(flatten)]
+    pub training: Training,
     /// Which model, and who watches.
     #[command(flatten)]
     pub inference: Inference,
+}
+
+/// A way to get masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ArmKind {
+    /// The model of --model, as it is
+    Model,
+    /// The method, trained in each fold from slice labels alone
+    Weak,
+    /// A U-Net, trained in each fold from masks: the fully supervised baseline
+    Supervised,
 }
 
 /// Whose definitions masks are scored by.
@@ -314,6 +389,31 @@ pub enum Model {
     Show {
         /// The folder or card of the model [default: the shipped one]
         path: Option<PathBuf>,
+    },
+    /// Make a model whose encoder has the weights of a ResNet of torchvision, to begin a training with
+    ///
+    /// Reads safetensors and PyTorch state dictionaries (.pt, .pth) of resnet18, 34, 50 and 101, of any width; the file says which.
+    /// The last layer is left out, the other networks have random weights. Nothing in the file is executed.
+    Import {
+        /// The file of weights
+        file: PathBuf,
+        /// Where the model is written
+        #[arg(long, value_name = "MODEL_DIR")]
+        out: PathBuf,
+        /// Name of the model
+        #[arg(long, default_value = "imported", value_name = "NAME")]
+        name: String,
+        /// Seed of the random weights
+        #[arg(long, default_value_t = 1, value_name = "S")]
+        seed: u64,
+    },
+    /// Write the encoder of a model as a safetensors file with the names of torchvision
+    Export {
+        /// The folder or card of the model [default: the shipped one]
+        path: Option<PathBuf>,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
 }
 
@@ -477,6 +577,13 @@ pub enum Part {
     Shadow,
 }
 
+/// Numbers of the method: JSON, or the name of a file that holds it.
+fn method(text: &str) -> Result<MethodConfig, String> {
+    let read = || std::fs::read_to_string(text).map_err(|error| format!("{text}: {error}"));
+    let json = if text.trim_start().starts_with('{') { text.to_owned() } else { read()? };
+    serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
 /// A number of bytes, with K, M or G for 1024, 1024^2 or 1024^3.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(['K', 'M', 'G']);
@@ -510,6 +617,14 @@ mod tests {
         for text in ["", "K", "1KM", "-1", "1.5G", "99999999999G"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_the_method_are_json_in_place_or_in_a_file_and_unknown_ones_are_refused() {
+        let given = method(r#"{"fuse_reach": 0, "refine": {"smooth": false}}"#).expect("numbers");
+        assert_eq!((given.fuse_reach, given.refine.smooth, given.cam_threshold), (0, false, 0.7));
+        assert!(method(r#"{"fuse_raech": 0}"#).expect_err("unknown").contains("fuse_raech"));
+        assert!(method("no/such/file").expect_err("missing").contains("no/such/file"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use operators::publish::Publication;
 use operators::record::{Digest, Rejection, Role, SeriesKey, Truth};
 use operators::report::{Latency, Report, report};
 
+use crate::book::Book;
 use crate::data::Journal;
 use crate::engine::Output;
 
@@ -150,6 +151,23 @@ impl Collector {
         Self { telemetry, journal, views, collects, first: HashMap::new() }
     }
 
+    /// Takes what a book says of the results that were published before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the book is broken or the views have stopped.
+    pub(crate) fn recall(&mut self, book: &Book) -> anyhow::Result<()> {
+        for key in book.keys() {
+            for (role, result) in book.series(key)?.results {
+                self.first.insert((key.digest(), role), result.first_seconds);
+                if let Some(outcome) = result.outcome {
+                    self.views.board.send(self.views.observed.recall(outcome))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Collects outputs until the graph ends; `watch` sees each. What comes over `marks` is answered once all
     /// outputs are taken that came before it.
     ///
@@ -212,8 +230,9 @@ impl Collector {
         let named = (publication.key.digest(), publication.role);
         let first = *self.first.entry(named).or_insert(last);
         let mut current = Current { publication, latency: Latency { first, last } };
+        let outcome = self.views.observed.outcome(&current.publication, &Measures::from(&current.report()));
         if let Some(journal) = &mut self.journal
-            && let Some(latency) = journal.note(&current).context("a version cannot be noted")?
+            && let Some(latency) = journal.note(&current, outcome).context("a version cannot be noted")?
         {
             // It was published before the graph was started again.
             current.latency = latency;

@@ -61,6 +61,17 @@ pub fn log_to_standard_error(verbose: u8, quiet: bool) {
     tracing_subscriber::registry().with(format).with(Targets::new().with_targets(ours)).try_init().ok();
 }
 
+/// Lets a panic say where it happened and what it says by itself. What was formatted into it may be a value of a data set,
+/// and is not told.
+pub fn keep_values_out_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("what it says is not told");
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+        // There is nowhere left to say that standard error is closed.
+        writeln!(io::stderr(), "hemoflow: a panic{place}: {said}").ok();
+    }));
+}
+
 /// Says on one line why the program failed.
 pub fn complain(error: &anyhow::Error) {
     // There is nowhere left to say that standard error is closed.

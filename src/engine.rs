@@ -203,6 +203,28 @@ impl Engine {
         self.reuse(Role::Shadow, method, &[Urgency::Background])
     }
 
+    /// Takes up, at `tick`, what was before the graph was started: the methods in use, and series that were let go.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn take_up(&mut self, tick: Tick, uses: &BTreeMap<Role, Digest>, known: Vec<Change>) -> anyhow::Result<Tick> {
+        self.skip_to(tick);
+        let known: Vec<(Input, isize)> = known.into_iter().map(|change| (Input::Change(change), 1)).collect();
+        let mut updates: Vec<_> = Urgency::ALL.into_iter().map(|lane| (lane, known.clone())).collect();
+        for (role, method) in uses {
+            let by = Use { role: *role, method: *method };
+            self.uses.insert(*role, by);
+            let lanes = match role {
+                Role::Active => &[Urgency::Stat, Urgency::Routine][..],
+                Role::Shadow => &[Urgency::Background],
+            };
+            let theirs = updates.iter_mut().filter(|(lane, _)| lanes.contains(lane));
+            theirs.for_each(|(_, updates)| updates.push((Input::Use(by), 1)));
+        }
+        self.put(&updates)
+    }
+
     fn reuse(&mut self, role: Role, method: Option<Digest>, lanes: &[Urgency]) -> anyhow::Result<Tick> {
         let by = method.map(|method| Use { role, method });
         let before = match by {

@@ -9,22 +9,24 @@
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
 //! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
-//! | [`inbox`], [`ingest`], [`dimse`] | what is acknowledged and how it comes to the node; the DICOM listener |
-//! | [`data_set`] | the series of some folders, for training |
+//! | [`inbox`], [`ingest`] | what is acknowledged, and how it comes to the node |
+//! | [`dimse`], [`http`], [`folders`] | the ways in: DICOM, STOW-RS, watched folders |
+//! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
-//! | [`config`] | what a node needs to know, from `hemoflow.toml` |
-//! | [`arguments`], [`command`], [`console`], [`http`] | the program |
+//! | [`arguments`], [`command`], [`console`], [`tls`] | the program |
 
 pub mod arguments;
+mod book;
+pub mod cohort;
 pub mod collector;
 pub mod command;
 pub mod config;
 pub mod console;
 pub mod data;
-pub mod data_set;
 pub mod dimse;
 pub mod engine;
+pub mod folders;
 pub mod http;
 pub mod inbox;
 pub mod ingest;
@@ -33,5 +35,7 @@ mod residents;
 pub mod result_tree;
 pub mod results;
 pub mod serve;
+pub mod tls;
+pub mod training;
 
 pub use {graphs, kernels, operators};

@@ -1,6 +1,6 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,11 @@ use operators::outcome::Salt;
 use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, Sign, Tick, Truth};
 use operators::store::{self, Store, StoreError};
 
+use crate::book::{Book, Followed};
 use crate::collector::{Collected, Collector, Views, Watch};
 use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, Payloads, random};
 use crate::engine::{Engine, Output};
-use crate::residents::{Residents, comeback};
+use crate::residents::Residents;
 
 /// What a node runs on.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct Settings {
     pub synced: bool,
     /// Whether [`Node::finish`] gives what was collected: the newest result of each series stays in memory for it.
     pub collects: bool,
+    /// How evidence becomes masks. The gate is that of each model's card.
+    pub method: MethodConfig,
 }
 
 /// A running node. Dropped without [`Node::finish`], it leaves what is under way, as if the process had been killed, and
@@ -56,8 +59,8 @@ pub struct Node {
     telemetry: Telemetry,
     fault: Fault,
     method: Arc<Method>,
+    numbers: MethodConfig,
     shadow: Option<Digest>,
-    followed: Followed,
     /// Entries of the log that were done again.
     replayed: usize,
     views: graphs::views::Reader,
@@ -135,24 +138,6 @@ struct Cause {
     from: Option<u64>,
 }
 
-/// How far the log has followed the inbox.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Followed {
-    /// The last record that a change followed from, if any did.
-    pub position: Option<u64>,
-    /// The changes that followed from it. There may have been more to come.
-    pub changes: Vec<Change>,
-}
-
-impl Followed {
-    fn note(&mut self, from: u64, change: &Change) {
-        if self.position != Some(from) {
-            *self = Self { position: Some(from), changes: Vec::new() };
-        }
-        self.changes.push(change.clone());
-    }
-}
-
 /// What a node with a data folder writes to.
 struct Durable {
     data: DataFolder,
@@ -178,9 +163,13 @@ impl Node {
         let limits = store::Limits { memory_bytes: settings.memory_bytes.unwrap_or(usize::MAX) };
         let data = settings.data.as_deref().map(DataFolder::create).transpose()?;
         // First, for who has the log open has the folder.
-        let (log, entries) = data.as_ref().map(DataFolder::log).transpose()?.unzip();
-        let entries = entries.unwrap_or_default();
-        let journal = log.map(|log| Journal::new(log, &entries, settings.synced));
+        // What is true of slices is not in the book.
+        let whole = !settings.truths.is_empty();
+        let (log, book, entries) = match data.as_ref().map(|data| data.log_and_book(whole)).transpose()? {
+            Some((log, book, entries)) => (Some(log), book, entries),
+            None => (None, Book::default(), Vec::new()),
+        };
+        let journal = log.map(|log| Journal::new(log, book.clone(), &entries, settings.synced)).transpose()?;
         let overflow = (data.is_none() && settings.memory_bytes.is_some()).then(tempfile::tempdir).transpose()?;
         let store = match (&data, &overflow) {
             (Some(data), _) => Store::open(limits, &data.store())?.keeping(),
@@ -195,11 +184,13 @@ impl Node {
         let salt = data.as_ref().map_or_else(|| Ok(Salt::new(&random()?)), DataFolder::salt)?;
         let views = Views::start(salt, model.card().gate, settings.truths.iter().cloned())?;
         let reader = views.board.reader();
-        let collector = Collector::new(telemetry.clone(), journal.clone(), views, settings.collects);
+        let mut collector = Collector::new(telemetry.clone(), journal.clone(), views, settings.collects);
+        collector.recall(&book)?;
         let series = settings.series.unwrap_or(usize::MAX);
         let durable =
             data.zip(journal).map(|(data, journal)| Durable { data, journal, residents: Residents::default(), series });
-        let (method, entry) = load(&stages, durable.as_ref(), model)?;
+        let numbers = settings.method.clone();
+        let (method, entry) = load(&stages, durable.as_ref(), model, &numbers)?;
         let (engine, outputs) = Engine::start(stages, settings.workers, telemetry.clone(), fault.clone(), 0)?;
         let collector = Collecting::start(collector, outputs, fault.clone(), watch)?;
         let mut node = Self {
@@ -210,22 +201,25 @@ impl Node {
             telemetry,
             fault,
             method,
+            numbers,
             shadow: None,
-            followed: Followed::default(),
             replayed: entries.len(),
             views: reader,
             swept: AtomicBool::new(false),
             _overflow: overflow,
         };
+        let mut left = Vec::new();
         let used = match &mut node.durable {
             Some(durable) => {
-                let replayed = replay(&durable.data, &entries, &mut node.engine, settings.compute.device)?;
+                let replayed = replay(&durable.data, book, &entries, &mut node.engine, settings.compute.device)?;
                 durable.residents = replayed.residents;
-                node.followed = replayed.followed;
+                left = replayed.left;
                 replayed.used
             }
             None => BTreeMap::new(),
         };
+        // Whoever does the log again from its beginning must let them go where this start did.
+        left.iter().try_for_each(|key| node.release(key))?;
         node.shadow = used.get(&Role::Shadow).map(|used| used.method);
         if used.get(&Role::Active).is_none_or(|used| used.method != node.method.digest) {
             node.write(node.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
@@ -284,10 +278,27 @@ impl Node {
         self.replayed
     }
 
-    /// What the log says of the inbox, as it was when the node started.
+    /// How far the log has followed the inbox.
     #[must_use]
-    pub fn followed(&self) -> &Followed {
-        &self.followed
+    pub fn followed(&self) -> Followed {
+        self.durable.as_ref().map(|durable| durable.journal.followed()).unwrap_or_default()
+    }
+
+    /// Entries of the log so far.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.durable.as_ref().map(|durable| durable.journal.entries()).unwrap_or_default()
+    }
+
+    /// Waits for all effects, and keeps what the log has come to: the next start reads only what comes behind it, and holds
+    /// the series of before as if they had been let go.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that says what has failed, as [`Node::settle`] does, or names the file that cannot be written.
+    pub fn keep_book(&self) -> anyhow::Result<()> {
+        self.settle()?;
+        self.durable.as_ref().map_or(Ok(()), |durable| durable.journal.keep_book(&durable.data))
     }
 
     /// Writes a change down that is about to enter the graph, and brings its series back if it was let go. Says whether the
@@ -298,7 +309,7 @@ impl Node {
         let Some(durable) = &mut self.durable else { return self.unhurt().map(|()| true) };
         let away = change.key().filter(|key| durable.residents.is_away(key));
         let back = match away {
-            Some(key) => comeback(&durable.data.history(key)?, change),
+            Some(key) => durable.journal.comeback(key, change)?,
             None => Some(Vec::new()),
         };
         let instances = Loader::of(durable.data.payloads()).all(back.as_deref().unwrap_or_default())?;
@@ -331,7 +342,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn activate(&mut self, model: Model) -> anyhow::Result<Tick> {
-        let (method, entry) = load(self.stages(), self.durable.as_ref(), model)?;
+        let (method, entry) = load(self.stages(), self.durable.as_ref(), model, &self.numbers)?;
         self.write(self.engine.next_tick(), Event::Used { role: Role::Active, method: entry })?;
         self.method = method;
         self.engine.activate(self.method.digest)
@@ -343,7 +354,7 @@ impl Node {
     ///
     /// Returns an error if the graph has failed or the log cannot be written.
     pub fn shadow(&mut self, model: Option<Model>) -> anyhow::Result<()> {
-        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model)).transpose()?;
+        let loaded = model.map(|model| load(self.stages(), self.durable.as_ref(), model, &self.numbers)).transpose()?;
         let (method, entry) = loaded.unzip();
         let method = method.map(|method| method.digest);
         if method != self.shadow {
@@ -490,8 +501,9 @@ fn load(
     stages: &Stages,
     durable: Option<&Durable>,
     model: Model,
+    numbers: &MethodConfig,
 ) -> anyhow::Result<(Arc<Method>, Option<MethodEntry>)> {
-    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let config = MethodConfig { mask_gate: model.card().gate, ..numbers.clone() };
     let named = Method::new(model.digest(), model.name(), config.clone())?;
     let entry = durable.map(|durable| durable.data.keep_model(&model, &named)).transpose()?;
     Ok((stages.load(model, config)?, entry))
@@ -504,21 +516,29 @@ pub struct Replayed {
     pub used: BTreeMap<Role, MethodEntry>,
     /// The series that the graph holds, and those that were let go.
     pub(crate) residents: Residents,
-    /// How far the inbox was followed.
-    pub followed: Followed,
+    /// The series that were held when the book was kept, and are not any more.
+    pub(crate) left: Vec<SeriesKey>,
 }
 
-/// Does again what `entries` say, each at its own tick.
+/// Takes up what `book` says, and does again what `entries` say, each at its own tick.
 ///
 /// # Errors
 ///
 /// Returns an error that names the tick whose payload or model cannot be used, or says that the graph has failed.
-pub fn replay(data: &DataFolder, entries: &[Entry], engine: &mut Engine, device: Device) -> anyhow::Result<Replayed> {
+pub(crate) fn replay(
+    data: &DataFolder,
+    book: Book,
+    entries: &[Entry],
+    engine: &mut Engine,
+    device: Device,
+) -> anyhow::Result<Replayed> {
     let loader = Loader::of(data.payloads());
-    let mut again = Again { data, engine, device, loader, histories: HashMap::new(), replayed: Replayed::default() };
+    let mut again = Again { data, engine, device, loader, book, replayed: Replayed::default() };
+    again.take_up().context("the snapshot")?;
     for entry in entries {
         again.happen(entry).with_context(|| format!("the log at tick {}", entry.tick))?;
     }
+    again.replayed.left.retain(|key| again.replayed.residents.is_away(key));
     Ok(again.replayed)
 }
 
@@ -528,18 +548,42 @@ struct Again<'a> {
     engine: &'a mut Engine,
     device: Device,
     loader: Loader,
-    /// What happened to each series so far.
-    histories: HashMap<&'a SeriesKey, Vec<&'a Event>>,
+    /// What the log has come to so far.
+    book: Book,
     replayed: Replayed,
 }
 
-impl<'a> Again<'a> {
-    fn happen(&mut self, entry: &'a Entry) -> anyhow::Result<()> {
+impl Again<'_> {
+    /// Takes up what the book says: every series as if it had been let go.
+    fn take_up(&mut self) -> anyhow::Result<()> {
+        let Some(tick) = self.book.next.checked_sub(1) else { return Ok(()) };
+        let (mut uses, mut known) = (BTreeMap::new(), Vec::new());
+        for (role, method) in &self.book.used {
+            let (model, config) = self.data.model(method, self.device)?;
+            self.engine.stages().load(model, config)?;
+            uses.insert(*role, method.method);
+        }
+        for key in self.book.keys() {
+            let series = self.book.series(key)?;
+            let results = series.results.into_iter().map(|(role, result)| (role, result.version, result.method));
+            known.push(Change::Remembered { key: key.clone(), results: results.collect() });
+            known.extend(series.signs.into_iter().map(|sign| Change::Signed { key: key.clone(), sign }));
+            self.replayed.residents.leave(key);
+        }
+        self.replayed.used = self.book.used.clone();
+        self.replayed.left = self.book.residents()?;
+        self.engine.take_up(tick, &uses, known)?;
+        Ok(())
+    }
+
+    fn happen(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        self.again(entry)?;
+        self.book.apply(entry)
+    }
+
+    fn again(&mut self, entry: &Entry) -> anyhow::Result<()> {
         match &entry.event {
-            Event::Changed { change, payload, stat, from } => {
-                if let Some(from) = from {
-                    self.replayed.followed.note(*from, change);
-                }
+            Event::Changed { change, payload, stat, .. } => {
                 if self.come_back(change, entry.tick)? {
                     self.engine.skip_to(entry.tick);
                     self.change(change, payload.as_deref(), *stat)?;
@@ -547,9 +591,6 @@ impl<'a> Again<'a> {
                 } else {
                     // Its tick is taken all the same.
                     self.engine.skip_to(entry.tick + 1);
-                }
-                if let Some(key) = change.key() {
-                    self.histories.entry(key).or_default().push(&entry.event);
                 }
             }
             Event::Used { role, method } => {
@@ -576,8 +617,7 @@ impl<'a> Again<'a> {
     /// Brings the series of a change back, if it was let go, at the tick before. Says whether the change changes anything.
     fn come_back(&mut self, change: &Change, tick: Tick) -> anyhow::Result<bool> {
         let Some(key) = change.key().filter(|key| self.replayed.residents.is_away(key)) else { return Ok(true) };
-        let history = self.histories.get(key).into_iter().flatten().copied();
-        let Some(back) = comeback(history, change) else { return Ok(false) };
+        let Some(back) = self.book.series(key)?.comeback(change) else { return Ok(false) };
         let instances = self.loader.all(&back)?;
         if !instances.is_empty() {
             self.engine.skip_to(tick.saturating_sub(1));
@@ -626,7 +666,12 @@ mod tests {
         let log = Log::unwritable(&folder.path().join("log"));
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
         let views = Views::start(Salt::new(b"salt"), 0.5, []).expect("views");
-        let collector = Collector::new(telemetry, Some(Journal::new(log, &[], false)), views, true);
+        let collector = Collector::new(
+            telemetry,
+            Some(Journal::new(log, Book::default(), &[], false).expect("a journal")),
+            views,
+            true,
+        );
         let (output, outputs) = crossbeam_channel::unbounded();
         let fault = Fault::default();
         let mut collecting = Collecting::start(collector, outputs, fault.clone(), |_: &Current| {}).expect("a thread");

@@ -1,11 +1,9 @@
 //! Which series the graph holds: those that changed last. The others were let go, and one that changes again comes back
 //! whole before, from what the log says of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use operators::record::{Change, Digest, InstanceUid, SeriesKey, Tick};
-
-use crate::data::Event;
+use operators::record::{Change, Digest, SeriesKey, Tick};
 
 /// The series that the graph holds, in the order of their last changes, and those that it let go.
 #[derive(Debug, Default)]
@@ -31,6 +29,11 @@ impl Residents {
         }
     }
 
+    /// Notes a series that the graph does not hold.
+    pub(crate) fn leave(&mut self, key: &SeriesKey) {
+        self.away.insert(key.digest());
+    }
+
     /// The series that the graph holds, those first that changed longest ago.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &SeriesKey> {
         self.by_change.values()
@@ -47,43 +50,9 @@ impl Residents {
     }
 }
 
-/// What brings a series back.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
-    /// The arrival of an instance that is present.
-    pub(crate) arrival: Change,
-    /// The name of its payload.
-    pub(crate) payload: String,
-}
-
-/// What must come back before `change` for a series of which `history` is all that happened; `None` if the change changes
-/// nothing.
-pub(crate) fn comeback<'a>(history: impl IntoIterator<Item = &'a Event>, change: &Change) -> Option<Vec<Kept>> {
-    let (mut present, mut signs) = (BTreeMap::<&InstanceUid, Kept>::new(), BTreeSet::new());
-    for event in history {
-        let Event::Changed { change: before, payload, .. } = event else { continue };
-        match before {
-            Change::Arrived { instance, .. } => {
-                let payload = payload.clone().unwrap_or_default();
-                present.insert(instance, Kept { arrival: before.clone(), payload });
-            }
-            Change::Withdrawn { instance, .. } => drop(present.remove(instance)),
-            Change::Signed { sign, .. } => drop(signs.insert(*sign)),
-            Change::Released { .. } | Change::Returned { .. } | Change::Refused(_) => {}
-        }
-    }
-    let changes = match change {
-        Change::Arrived { instance, .. } => present.get(instance).is_none_or(|kept| kept.arrival != *change),
-        Change::Withdrawn { instance, .. } => present.contains_key(instance),
-        Change::Signed { sign, .. } => !signs.contains(sign),
-        Change::Released { .. } | Change::Returned { .. } | Change::Refused(_) => false,
-    };
-    changes.then(|| present.into_values().collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use operators::record::{SeriesUid, Sign, StudyUid};
+    use operators::record::{InstanceUid, SeriesUid, Sign, StudyUid};
     use proptest::prelude::*;
 
     use super::*;
@@ -101,10 +70,6 @@ mod tests {
             2 => Change::Released { key },
             _ => Change::Arrived { key, instance, slices: Vec::new() },
         }
-    }
-
-    fn event(change: Change) -> Event {
-        Event::Changed { change, payload: Some("kept.dcm".to_owned()), stat: false, from: None }
     }
 
     proptest! {
@@ -125,23 +90,6 @@ mod tests {
                 let excess = longest_ago.as_ref().filter(|_| here.len() > most);
                 prop_assert_eq!(residents.excess(most), excess);
             }
-        }
-    }
-
-    #[test]
-    fn all_that_is_present_comes_back_and_only_for_what_changes_something() {
-        let history = [change(0, 3), change(0, 4), change(0, 0), change(0, 2)].map(event);
-        let back = |change: &Change| {
-            let kept = comeback(&history, change)?;
-            Some(kept.into_iter().map(|kept| kept.arrival).collect::<Vec<_>>())
-        };
-        let all = vec![change(0, 3), change(0, 4)];
-        assert_eq!(back(&change(0, 5)), Some(all.clone()), "a new instance");
-        let uid = InstanceUid::new("1.2.4").expect("a UID");
-        assert_eq!(back(&Change::Withdrawn { key: key(0), instance: uid }), Some(all.clone()));
-        assert_eq!(back(&Change::Signed { key: key(0), sign: Sign::Requested }), Some(all));
-        for nothing in [change(0, 3), change(0, 1), change(0, 0), change(0, 2)] {
-            assert_eq!(back(&nothing), None, "{nothing:?}");
         }
     }
 }

@@ -134,7 +134,7 @@ fn write(shared: &Shared, tree: &ResultTree, rejected: &PathBuf) {
         if let Some((key, current)) = next
             && let Err(error) = tree.write(&current.report(), &current.publication)
         {
-            tracing::warn!("a result was not written and is tried again: {error:#}");
+            tracing::warn!("a result was not written and is tried again: {}", nameless(&key, format!("{error:#}")));
             failed = true;
             // What came meanwhile is newer.
             shared.lock().results.entry(key).or_insert(current);
@@ -145,6 +145,14 @@ fn write(shared: &Shared, tree: &ResultTree, rejected: &PathBuf) {
             return;
         }
     }
+}
+
+/// What is said of a series without its identifiers, which are in the paths of its files.
+fn nameless(key: &SeriesKey, said: String) -> String {
+    let digest = key.digest().to_string();
+    let short = digest.get(..12).unwrap_or_default();
+    let said = [key.series.as_str(), key.study.as_str()].into_iter().fold(said, |said, uid| said.replace(uid, "*"));
+    format!("series {short}: {said}")
 }
 
 /// Adds a line for each rejection.

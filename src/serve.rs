@@ -13,29 +13,34 @@ use graphs::views::Reader;
 use operators::completion::Completion;
 use operators::event::{Metrics, NodeReady, Telemetry};
 use operators::model::Model;
+use operators::record::MethodConfig;
 use prometheus::Registry;
 use tokio::runtime::Runtime;
 
 use crate::collector::Watch;
 use crate::config::{Ack, Config, Resent};
-use crate::dimse::{Listener, Options, Tls};
-use crate::http::metrics;
+use crate::dimse::{Listener, Options};
+use crate::folders::Folders;
+use crate::http::{self, Health, metrics};
 use crate::inbox::Promise;
 use crate::ingest::{Door, Feeder, Settle};
 use crate::node::{Node, Settings};
 use crate::results::Results;
+use crate::tls::Tls;
 
-/// How long associations may go on once the node is to end.
+/// How long associations and requests may go on once the node is to end.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// A node with its listeners.
 pub struct Server {
     config: Config,
+    folders: Option<Folders>,
     dicom: Option<Listener>,
+    http: Option<http::Listener>,
     metrics: Option<metrics::Server>,
     door: Door,
     end: Arc<AtomicBool>,
-    ready: Arc<AtomicBool>,
+    health: Health,
     feeder: Option<JoinHandle<anyhow::Result<Node>>>,
     results: Results,
     views: Reader,
@@ -63,6 +68,7 @@ impl Server {
             .context("the listeners have no threads")?;
         // What cannot be used is told before hours of replay.
         let tls = config.dicom.tls.as_ref().map(Tls::load).transpose()?;
+        let https = config.http.tls.as_ref().map(Tls::load).transpose()?;
         let (results, listening) = Results::start(&config.node.results())?;
         let settings = Settings {
             compute: Compute::on(model.device()),
@@ -71,6 +77,7 @@ impl Server {
             data: Some(config.node.data.clone()),
             series: config.node.series,
             truths: Vec::new(),
+            method: MethodConfig::default(),
             synced: config.node.ack == Ack::Fsync,
             collects: false,
         };
@@ -88,30 +95,61 @@ impl Server {
             config.selection.clone(),
             asked,
         )?;
-        let (end, ready) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
         let dicom = config.dicom.address.map(|address| {
             let options = Options { address, rules: config.dicom.clone(), tls, drain: DRAIN };
             runtime.block_on(Listener::start(options, door.clone()))
         });
         let dicom = dicom.transpose()?;
+        let http = config.http.address.map(|address| {
+            let options = http::Options { address, rules: config.http.clone(), tls: https, drain: DRAIN };
+            runtime.block_on(http::Listener::start(options, door.clone(), health.clone()))
+        });
+        let http = http.transpose()?;
+        let folders = (!config.folders.is_empty())
+            .then(|| Folders::start(&config.folders, door.clone(), runtime.handle().clone()))
+            .transpose()?;
         let feeder = {
-            let (end, ready) = (Arc::clone(&end), Arc::clone(&ready));
+            let (end, health) = (Arc::clone(&end), health.clone());
+            let life = health.begin();
             std::thread::Builder::new().name("feeder".to_owned()).spawn(move || {
-                feeder.run(&end, || {
+                let ended = feeder.run(&end, || {
                     telemetry.emit(NodeReady { took: started.elapsed(), replayed });
-                    ready.store(true, Ordering::Release);
+                    health.set_ready();
                     tracing::info!("ready after {:.1} s", started.elapsed().as_secs_f64());
-                })
+                });
+                drop(life);
+                ended
             })?
         };
-        Ok(Self { config, dicom, metrics, door, end, ready, feeder: Some(feeder), results, views, settles, runtime })
+        Ok(Self {
+            config,
+            folders,
+            dicom,
+            http,
+            metrics,
+            door,
+            end,
+            health,
+            feeder: Some(feeder),
+            results,
+            views,
+            settles,
+            runtime,
+        })
     }
 
     /// Where DICOM is served.
     #[must_use]
     pub fn dicom(&self) -> Option<SocketAddr> {
         self.dicom.as_ref().map(Listener::address)
+    }
+
+    /// Where HTTP is served, as `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn http(&self) -> Option<String> {
+        self.http.as_ref().map(http::Listener::url)
     }
 
     /// Where metrics are served.
@@ -123,7 +161,7 @@ impl Server {
     /// Whether all that the data folder held has had its effect.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.health.is_ready()
     }
 
     /// Whether the node still works; it does until it is drained, or something fails.
@@ -161,7 +199,11 @@ impl Server {
         if let Some(dicom) = &self.dicom {
             dicom.rule(config.dicom.clone());
         }
+        if let Some(http) = &self.http {
+            http.rule(config.http.clone());
+        }
         self.config.dicom = config.dicom;
+        self.config.http = config.http;
     }
 
     /// Ends the node: nothing new is taken, what was begun is ended, and all that had its effect is written.
@@ -171,12 +213,18 @@ impl Server {
     /// Returns an error that says what has failed.
     pub fn drain(mut self) -> anyhow::Result<()> {
         self.door.drain();
+        drop(self.folders.take());
         if let Some(dicom) = self.dicom.take() {
             self.runtime.block_on(dicom.drain());
+        }
+        // Until then it tells that the node is ending.
+        if let Some(http) = self.http.take() {
+            self.runtime.block_on(http.drain());
         }
         self.end.store(true, Ordering::Release);
         let feeder = self.feeder.take().context("the feeder has ended before")?;
         let node = feeder.join().map_err(|_| anyhow!("the feeder panicked"))??;
+        node.keep_book()?;
         node.finish()?;
         Ok(())
     }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 static SLICES: LazyLock<Vec<Sent>> = LazyLock::new(|| slices(&study(31, 0, 6)));
 
 /// A listener with an inbox behind it.
-struct Bench {
+pub(crate) struct Bench {
     runtime: Runtime,
     listener: Option<Listener>,
     door: Door,
@@ -35,7 +35,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(configuration: &str) -> Self {
+    pub(crate) fn start(configuration: &str) -> Self {
         let config = Config::parse("test", configuration).unwrap_or_else(|fault| panic!("{fault}"));
         let folder = tempfile::tempdir().expect("a folder");
         let telemetry = Telemetry::new(Metrics::register(&prometheus::Registry::new()).expect("metrics"));
@@ -51,16 +51,16 @@ impl Bench {
         Self { runtime, listener, door, folder }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.listener.as_ref().expect("it listens").address()
     }
 
-    fn associate(&self, calling: &str) -> anyhow::Result<Client> {
+    pub(crate) fn associate(&self, calling: &str) -> anyhow::Result<Client> {
         let stored = [(CT.to_owned(), EXPLICIT.to_owned())];
         self.runtime.block_on(Client::associate(self.address(), calling, "HEMOFLOW", &stored, PATIENCE))
     }
 
-    fn store(&self, client: &mut Client, slice: &Sent) -> u16 {
+    pub(crate) fn store(&self, client: &mut Client, slice: &Sent) -> u16 {
         self.runtime.block_on(client.store(&slice.class, EXPLICIT, &slice.instance, &slice.data)).expect("an answer")
     }
 
@@ -90,7 +90,7 @@ fn held(inbox: &Inbox) -> Vec<(String, Vec<u8>)> {
     held
 }
 
-const ANYBODY: &str = "[dicom]\nany_peer = true\n[limits]\nfree_disk = 0\n";
+pub(crate) const ANYBODY: &str = "[dicom]\nany_peer = true\n[limits]\nfree_disk = 0\n";
 
 #[test]
 fn what_is_acknowledged_is_kept_and_a_content_is_stored_once() {
@@ -171,7 +171,7 @@ impl Raw {
     }
 }
 
-fn request(calling: &str, called: &str) -> pdu::AssociationRQ {
+pub(crate) fn request(calling: &str, called: &str) -> pdu::AssociationRQ {
     let context = |id, class: &str| pdu::PresentationContextProposed {
         id,
         abstract_syntax: class.to_owned(),
@@ -188,7 +188,7 @@ fn request(calling: &str, called: &str) -> pdu::AssociationRQ {
 }
 
 /// A store request, as presentation data values of these sizes, which are repeated.
-fn values(slice: &Sent, sizes: &[usize]) -> Vec<PDataValue> {
+pub(crate) fn values(slice: &Sent, sizes: &[usize]) -> Vec<PDataValue> {
     let command = Command { has_data: true, ..Command::request(Operation::Store, 1, &slice.class, &slice.instance) };
     let command = command.write().expect("a form");
     let mut sizes = sizes.iter().copied().cycle();

@@ -59,6 +59,7 @@ impl Trial {
             truths: Vec::new(),
             synced: false,
             collects: true,
+            method: MethodConfig::default(),
         };
         let seen = Arc::<Mutex<Vec<Current>>>::default();
         let watch = {
@@ -127,6 +128,8 @@ struct Kill {
     at: f64,
     /// Whether it had published everything.
     settled: bool,
+    /// Whether it had also kept what the log had come to.
+    kept: bool,
     /// What part of the unacknowledged end of the log is left.
     left: f64,
     /// How much of the next record was written, bytes.
@@ -137,11 +140,13 @@ struct Kill {
 
 fn kills() -> impl Strategy<Value = Vec<Kill>> {
     let workers = prop::sample::select(&[1, 2, 4][..]);
-    let kill = (0.0..1.0_f64, any::<bool>(), 0.0..=1.0_f64, 0_usize..40, any::<bool>(), workers);
-    let kill = kill.prop_map(|(at, settled, left, torn, store_lost, workers)| Kill {
+    let kill = (0.0..1.0_f64, any::<bool>(), 0.0..=1.0_f64, 0_usize..40, any::<bool>(), workers, any::<bool>());
+    let kill = kill.prop_map(|(at, settled, left, torn, store_lost, workers, kept)| Kill {
         at,
         settled,
-        left,
+        kept: kept && settled,
+        // What was kept is on the disk.
+        left: if kept && settled { 1.0 } else { left },
         torn,
         store_lost,
         workers,
@@ -279,6 +284,7 @@ fn told_by_node(steps: &[Step], series: Option<usize>) -> Told<State> {
 
 /// Streams steps through nodes that die, and gives what the last one tells.
 fn outlive(data: &Path, steps: &[Step], kills: &[Kill], series: Option<usize>) -> Result<Collected, TestCaseError> {
+    let mut collected = Collected::default();
     let mut points: Vec<(usize, Kill)> = kills.iter().map(|kill| (place(kill.at, steps.len()), *kill)).collect();
     points.sort_by_key(|(at, _)| *at);
     let mut sent = 0;
@@ -290,6 +296,19 @@ fn outlive(data: &Path, steps: &[Step], kills: &[Kill], series: Option<usize>) -
         if kill.settled {
             trial.node.settle().expect("a node that works");
         }
+        if kill.kept {
+            trial.node.keep_book().expect("a node that works");
+            // A node that starts from that does not tell again what this one told.
+            let seen = trial.seen.lock().expect("a lock");
+            for current in seen.iter().cloned() {
+                let series = if current.publication.role == Role::Active {
+                    &mut collected.series
+                } else {
+                    &mut collected.shadows
+                };
+                series.insert(current.publication.key.clone(), current);
+            }
+        }
         drop(trial);
         log_tells(&entries(data), &steps[..sent])?;
         tear(data, kill);
@@ -297,7 +316,23 @@ fn outlive(data: &Path, steps: &[Step], kills: &[Kill], series: Option<usize>) -
     let model = models(&steps[..sent])[0].expect("an active model");
     let mut trial = Trial::holding(series, data, model, 1).expect("a node");
     trial.send(&steps[sent..]);
-    Ok(trial.node.finish().expect("a clean end"))
+    let last = trial.node.finish().expect("a clean end");
+    collected.series.extend(last.series);
+    collected.shadows.extend(last.shadows);
+    collected.rejections = last.rejections;
+    Ok(collected)
+}
+
+/// The steps with what a start from a kept book does: it lets every series go.
+fn with_starts(steps: &[Step], kills: &[Kill]) -> Vec<Step> {
+    let mut points: Vec<usize> =
+        kills.iter().filter(|kill| kill.kept).map(|kill| place(kill.at, steps.len())).collect();
+    points.sort_unstable();
+    let mut steps = steps.to_vec();
+    for at in points.into_iter().rev() {
+        steps.splice(at..at, (0..SERIES.len()).map(Step::Release));
+    }
+    steps
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a part")]
@@ -317,9 +352,11 @@ proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         let collected = outlive(folder.path(), &steps, &kills, series)?;
         log_tells(&entries(folder.path()), &steps)?;
-        let told = told_by_node(&steps, series);
+        let told = told_by_node(&with_starts(&steps, &kills), series);
         prop_assert!(state(&collected) == told.state, "{:#?}\n{:#?}", state(&collected), told.state);
-        prop_assert_eq!(refused(&collected), told.refused);
+        if kills.iter().all(|kill| !kill.kept) {
+            prop_assert_eq!(refused(&collected), told.refused);
+        }
     }
 }
 

@@ -172,4 +172,5 @@ def main():
     (folder / "expected.txt").write_text(json.dumps(numbers))
 
 
-main()
+if __name__ == "__main__":
+    main()

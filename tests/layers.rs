@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hemoflow::kernels::{Device, cam, resize};
-use hemoflow::operators::model::{Arch, Card, Context, Engine, Model, Pooling};
+use hemoflow::operators::model::{Arch, Card, Context, Engine, Model, Pooling, import};
 use hemoflow::operators::train::TrainConfig;
+
+use crate::support::{assert_exit, complaints, hemoflow};
 
 /// A Python that has torch.
 fn python() -> PathBuf {
@@ -95,4 +97,38 @@ fn networks_are_those_of_torch() {
             close("segmented", &model.segment(&first, 2).expect("segmented"));
         }
     }
+}
+
+#[test]
+fn imported_weights_make_the_maps_that_torch_makes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imported.py");
+    let output = Command::new(python()).arg(script).arg(folder.path()).output().expect("Python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, arch, width) in [("new", Arch::ResNet18, 4), ("old", Arch::ResNet50, 3)] {
+        let bytes = std::fs::read(folder.path().join(format!("{name}.pth"))).expect("a file of torch");
+        let dictionary = import::state_dictionary(&bytes).expect("a state dictionary");
+        let card = TrainConfig { input_size: 64, ..TrainConfig::default() }.card("imported", "1");
+        let (card, network) = import::encoder(&dictionary, &card, 1, Device::Cpu).expect("an encoder");
+        assert_eq!((card.arch, card.width), (arch, width));
+        let model = Model::new(card, &network, Device::Cpu).expect("a model");
+        let text = std::fs::read(folder.path().join(format!("{name}.expected.txt"))).expect("what torch says");
+        let expected: BTreeMap<String, Vec<f32>> = serde_json::from_slice(&text).expect("numbers by name");
+        let slices = model.encode(&expected["images"], 2).expect("encoded");
+        let maps: Vec<f32> = slices.iter().flat_map(|slice| slice.map.clone()).collect();
+        assert_close(name, &maps, &expected["maps"]);
+    }
+
+    // The program does the same: a model to begin a training with, and its encoder out again.
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let output = hemoflow(["model", "import", &path("new.pth"), "--out", &path("model"), "--name", "start"]);
+    assert_exit(&output, 0);
+    assert_exit(&hemoflow(["model", "export", &path("model"), "--out", &path("out.safetensors")]), 0);
+    let out = import::read(&folder.path().join("out.safetensors")).expect("safetensors");
+    let saved = import::read(&folder.path().join("new.pth")).expect("a state dictionary");
+    assert!(out.len() > 100 && out.iter().all(|(name, array)| saved.get(name) == Some(array)));
+    std::fs::write(folder.path().join("none.pth"), b"PK none").expect("written");
+    let output = hemoflow(["model", "import", &path("none.pth"), "--out", &path("none")]);
+    assert_exit(&output, 1);
+    assert!(complaints(&output).contains("none.pth"), "{}", complaints(&output));
 }

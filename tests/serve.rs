@@ -44,7 +44,7 @@ pub(crate) fn send(address: SocketAddr, slices: &[Sent]) -> Vec<String> {
 }
 
 /// The instances that a data folder keeps.
-fn kept(folder: &Path) -> BTreeSet<String> {
+pub(crate) fn kept(folder: &Path) -> BTreeSet<String> {
     let data = DataFolder::existing(&folder.join("data")).expect("a data folder");
     let (_log, _) = data.log().expect("nobody uses it");
     let inbox = data.inbox(Default::default()).expect("an inbox");
@@ -60,7 +60,7 @@ fn kept(folder: &Path) -> BTreeSet<String> {
 }
 
 /// What a result says that does not depend on its way: everything but version, tick and latency.
-fn plain(mut result: Value) -> Value {
+pub(crate) fn plain(mut result: Value) -> Value {
     let fields = result.as_object_mut().expect("an object");
     for field in ["version", "tick", "latency_seconds"] {
         fields.remove(field);
@@ -75,7 +75,7 @@ pub(crate) fn results(tree: &Path) -> BTreeMap<String, Value> {
 }
 
 /// Results over the same slices as files.
-fn batch(slices: &[Sent]) -> BTreeMap<String, Value> {
+pub(crate) fn batch(slices: &[Sent]) -> BTreeMap<String, Value> {
     let folder = tempfile::tempdir().expect("a folder");
     for slice in slices {
         fs::write(folder.path().join(format!("{}.dcm", slice.instance)), &slice.file).expect("written");
@@ -127,7 +127,7 @@ fn a_node_that_is_killed_at_any_point_has_what_it_acknowledged_and_ends_as_a_bat
 }
 
 #[track_caller]
-fn done(output: &Output) {
+pub(crate) fn done(output: &Output) {
     let said = [&output.stdout[..], &output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }

@@ -282,7 +282,7 @@ def main():
     cases = [(*case, peer) for case in chosen(options) if case[0] in KERNELS for peer in peers]
     budget, rows, skipped, checked = Budget(options.seconds, len(cases), options.quick), [], [], {}
     for kernel, size, batch, peer in cases:
-        problem = Problem(np, kernel, size, batch)
+        problem = Problem(np, kernel, size, batch, mask_bits=1)
 
         def leave_out(reason):
             skipped.append({"kernel": kernel, "size": size, "batch": batch, "peer": peer, "threads": None,

@@ -2,7 +2,8 @@
 
 A problem has the name, the size (rows and columns of a slice) and the batch (slices) of a row of
 `hemoflow bench kernels --json`, and the same inputs. `bytes` are the fewest that it moves: each input read once, each
-output written once.
+output written once. An element of a mask is a byte on a processor and a bit on a GPU, where Hemoflow's kernels know no
+other; that a library writes a byte there is a part of what it takes.
 """
 
 import argparse
@@ -78,22 +79,22 @@ def depth_weights(np, slices):
 class Problem:
     """One kernel at one size and batch: its inputs, and what must come out."""
 
-    def __init__(self, np, kernel, size, batch):
+    def __init__(self, np, kernel, size, batch, mask_bits=8):
         self.np, self.kernel, self.size, self.batch = np, kernel, size, batch
         self.to = 256 if kernel.startswith("window/to-256") else size
         self.side = size // REDUCTION
         pixels, cells = batch * size * size, batch * self.side * self.side
-        self.pixels, self.cells = pixels, cells
+        mask = pixels * mask_bits // 8
         self.bytes = {
             "window/to-256": pixels * 2 + batch * 3 * 256 * 256 * 4,
             "window/to-256/f16": pixels * 2 + batch * 3 * 256 * 256 * 2,
             "window/same-size": pixels * (2 + 3 * 4),
             "cam/activation": cells * (CHANNELS + 1) * 4,
             "cam/normalized": (cells + pixels) * 4,
-            "cam/region": cells * 4 + pixels,
-            "cam/chain": cells * CHANNELS * 4 + pixels,
+            "cam/region": cells * 4 + mask,
+            "cam/chain": cells * CHANNELS * 4 + mask,
             "fuse": pixels * 8,
-            "histogram": pixels * 3 + BINS * 4,
+            "histogram": pixels * 2 + mask + BINS * 4,
             "morphology/close": pixels * 2,
             "distance": pixels * 5,
             "components": pixels * 5,

@@ -9,6 +9,8 @@
 //! their borders, not their first centres. Positions are fractions of integers and are rounded once, when they become
 //! weights. This module does not filter: [`bilinear`] to a smaller size skips pixels.
 
+use crate::wide::widest;
+
 /// One axis of a bilinear resampling: between which inputs each output lies.
 pub(crate) struct Linear {
     /// The input at or before each output.
@@ -39,20 +41,26 @@ impl Linear {
 
     /// Rows of so many columns, at least one, resampled along this axis.
     pub(crate) fn widened(&self, values: &[f32], columns: usize) -> Vec<f32> {
-        let mut wide = Vec::with_capacity(values.len() / columns * self.low.len());
-        for row in values.chunks_exact(columns) {
-            let mut done = 0;
-            // Outputs between the same two inputs at a time.
-            for outputs in self.low.chunk_by(|a, b| a == b) {
-                let left = outputs[0] as usize;
-                let (from, to) = (row[left], row[(left + 1).min(columns - 1)]);
-                let fractions = &self.fraction[done..][..outputs.len()];
-                wide.extend(fractions.iter().map(|fraction| lerp(from, to, *fraction)));
-                done += outputs.len();
-            }
-        }
-        wide
+        widest(widened, (self, values, columns))
     }
+}
+
+#[inline(always)]
+fn widened((axis, values, columns): (&Linear, &[f32], usize)) -> Vec<f32> {
+    // Outputs between the same two inputs at a time.
+    let parts: Vec<&[u32]> = axis.low.chunk_by(|a, b| a == b).collect();
+    let mut wide = Vec::with_capacity(values.len() / columns * axis.low.len());
+    for row in values.chunks_exact(columns) {
+        let mut done = 0;
+        for outputs in &parts {
+            let left = outputs[0] as usize;
+            let (from, to) = (row[left], row[(left + 1).min(columns - 1)]);
+            let fractions = &axis.fraction[done..][..outputs.len()];
+            wide.extend(fractions.iter().map(|fraction| lerp(from, to, *fraction)));
+            done += outputs.len();
+        }
+    }
+    wide
 }
 
 impl FromIterator<(u32, f32)> for Linear {

@@ -24,7 +24,9 @@ impl Present {
             Change::Arrived { key, instance, slices } => (key, instance, slices),
             Change::Withdrawn { key, instance } => (key, instance, Vec::new()),
             Change::Released { key } => return self.release(&key),
-            Change::Signed { .. } | Change::Refused(_) | Change::Returned { .. } => return Vec::new(),
+            Change::Signed { .. } | Change::Refused(_) | Change::Returned { .. } | Change::Remembered { .. } => {
+                return Vec::new();
+            }
         };
         let series = self.0.entry(key.clone()).or_default();
         let before = if slices.is_empty() {

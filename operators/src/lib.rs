@@ -34,6 +34,7 @@ pub mod instances;
 pub mod intake;
 pub mod kmeans;
 pub mod labels;
+pub mod layout;
 pub mod mask_volume;
 pub mod measure;
 pub mod model;

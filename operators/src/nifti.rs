@@ -32,7 +32,28 @@ pub fn is_nifti(path: &Path) -> bool {
 ///
 /// Returns a [`Rejection`] that names the path as given, and why it is refused.
 pub fn read(path: &Path) -> Result<Vec<Instance>, Rejection> {
+    Ok(stored(path)?.into_iter().map(|(_, instance)| instance).collect())
+}
+
+/// Like [`read`], with the place that each slice has in the stored volume, from 0.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn stored(path: &Path) -> Result<Vec<(usize, Instance)>, Rejection> {
     volume(path).and_then(|volume| volume.instances()).map_err(|refusal| refusal.of(path.display().to_string()))
+}
+
+/// The values of a volume as they are stored, slice by slice, each `[rows, columns]`, row major: the first axis is that of
+/// columns, the third that of slices. Where it lies is not asked.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn values(path: &Path) -> Result<Vec<Vec<i16>>, Rejection> {
+    let named = |refusal: Refusal| refusal.of(path.display().to_string());
+    let (_, [columns, rows, _], values) = parsed(path).map_err(named)?;
+    Ok(values.chunks((columns * rows).max(1)).map(<[i16]>::to_vec).collect())
 }
 
 /// Stored voxels in HU, the first axis fastest, and where they lie.
@@ -45,6 +66,13 @@ struct Volume {
 }
 
 fn volume(path: &Path) -> Result<Volume, Refusal> {
+    let (header, shape, hu) = parsed(path)?;
+    let (steps_mm, first_mm) = placement(&header)?;
+    Ok(Volume { shape, hu, steps_mm, first_mm })
+}
+
+/// Header, sides and values of a volume, the first axis fastest.
+fn parsed(path: &Path) -> Result<(NiftiHeader, [usize; 3], Vec<i16>), Refusal> {
     let parse = AssertUnwindSafe(|| {
         let object = ReaderOptions::new().read_file(path)?;
         let header = object.header().clone();
@@ -58,8 +86,7 @@ fn volume(path: &Path) -> Result<Volume, Refusal> {
     let hu = voxels.iter().map(|hu| whole(*hu)).collect::<Option<Vec<i16>>>();
     let hu =
         hu.ok_or_else(|| Refusal::new(Reason::UnsupportedPixels, "a voxel is no HU: not a number, or beyond 16 bits"))?;
-    let (steps_mm, first_mm) = placement(&header)?;
-    Ok(Volume { shape, hu, steps_mm, first_mm })
+    Ok((header, shape, hu))
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is one of the file's own making")]
@@ -177,7 +204,7 @@ impl Volume {
         orders.into_iter().find(within_45_degrees).ok_or_else(oblique)
     }
 
-    fn instances(&self) -> Result<Vec<Instance>, Refusal> {
+    fn instances(&self) -> Result<Vec<(usize, Instance)>, Refusal> {
         let axes = self.axes()?;
         let planes: Vec<(Geometry, Arc<[i16]>)> = (0..axes[2].len)
             .map(|at| Ok((self.geometry(&axes, at)?, self.plane(&axes, at))))
@@ -188,7 +215,7 @@ impl Volume {
         let study = StudyUid::new(&uid("study", &content, 0)).ok_or_else(unnamed)?;
         let series = SeriesUid::new(&uid("series", &content, 0)).ok_or_else(unnamed)?;
         let mut instances = Vec::with_capacity(planes.len());
-        for (number, ((geometry, hu), digest)) in (1..).zip(planes.into_iter().zip(slices)) {
+        for ((number, at), ((geometry, hu), digest)) in (1..).zip(0..).zip(planes.into_iter().zip(slices)) {
             let uid = InstanceUid::new(&uid("instance", &content, number)).ok_or_else(unnamed)?;
             let plane = Plane {
                 rows: axes[1].len,
@@ -198,7 +225,8 @@ impl Volume {
             };
             let pixels = Pixels { source: Source::Decoded(Arc::new(plane)), header: None };
             let frames = vec![Frame { slice: Slice::new(uid.clone(), 1, digest, geometry), pixels }];
-            instances.push(Instance { key: SeriesKey { study: study.clone(), series: series.clone() }, uid, frames });
+            let key = SeriesKey { study: study.clone(), series: series.clone() };
+            instances.push((axes[2].index(at), Instance { key, uid, frames }));
         }
         Ok(instances)
     }

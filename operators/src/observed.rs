@@ -208,6 +208,22 @@ impl Observed {
         Self { salt, masks: Box::new(masks), truths, series, by_instance, comparisons: 0 }
     }
 
+    /// The outcome of a publication; `None` if it is withdrawn.
+    #[must_use]
+    pub fn outcome(&self, publication: &Publication, measures: &Measures) -> Option<Outcome> {
+        Outcome::of(publication, measures, &self.salt)
+    }
+
+    /// Takes an outcome as it was before the program was started; nothing is known of its slices.
+    pub fn recall(&mut self, outcome: Outcome) -> Diffs {
+        let id = (outcome.key.clone(), outcome.role);
+        let before = self.series.remove(&id).unwrap_or_default();
+        let mut diffs = Diffs::default();
+        replace(&mut diffs.outcomes, before.outcome, Some(outcome.clone()));
+        self.series.insert(id, Series { outcome: Some(outcome), slices: before.slices });
+        diffs
+    }
+
     /// Takes a publication in the place of the one before it of the same series and role.
     pub fn publish(&mut self, publication: &Publication, measures: &Measures) -> Diffs {
         let id = (publication.key.clone(), publication.role);

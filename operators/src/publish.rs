@@ -34,6 +34,8 @@ pub enum Fact {
     Released,
     /// The series is back: what comes at this tick is not new.
     Returned,
+    /// The series was let go before the graph was started: by role the version of its result, and what made it.
+    Remembered(Vec<(Role, u64, Option<Digest>)>),
 }
 
 /// A slice that is present, with the names of the blocks that its result is made of.
@@ -78,6 +80,7 @@ impl Fact {
             Change::Signed { key, sign } => Some((key, Self::Sign(sign))),
             Change::Released { key } => Some((key, Self::Released)),
             Change::Returned { key } => Some((key, Self::Returned)),
+            Change::Remembered { key, results } => Some((key, Self::Remembered(results))),
             Change::Arrived { .. } | Change::Withdrawn { .. } | Change::Refused(_) => None,
         }
     }
@@ -251,6 +254,12 @@ impl Series {
                 }
                 Fact::Released => released |= diff > 0,
                 Fact::Returned => returned |= diff > 0,
+                Fact::Remembered(results) => {
+                    for (role, version, published) in results {
+                        let reading = Current { version, published, method: published, ..Current::default() };
+                        self.readings.insert(role, reading);
+                    }
+                }
                 Fact::Slice(by, seen) => {
                     let current = self.readings.entry(by.role).or_default();
                     if diff > 0 {

@@ -44,17 +44,33 @@ pub fn segment(
     if !model.card().segmenter {
         return Ok(planes.iter().map(|(plane, _)| Mask { voxels: vec![0; plane.rows * plane.columns] }).collect());
     }
-    let size = [model.card().input_size; 2];
-    let images =
-        images(client, planes.iter().map(|(plane, _)| plane.as_ref()), &[Window::BRAIN], model.card().input_size)?;
-    let logits = model.segment(&images, planes.len())?;
-    let answers = answers(client, planes, &logits, size)?;
+    let answers = answers(client, planes, &logits(model, client, planes)?, [model.card().input_size; 2])?;
     let mask = |((plane, spacing_mm), answer): (&(Arc<Plane>, [f64; 2]), Vec<u8>)| {
         let (hu, shape) = (plane.hu(), [plane.rows, plane.columns]);
         let brain = brain_mask(&hu, plane.rows, plane.columns, *spacing_mm);
         plausible(&answer, &hu, shape, *spacing_mm, &brain, config)
     };
     Ok(planes.iter().zip(answers).map(mask).collect())
+}
+
+/// The segmenter's answer alone: where its logits are positive, whatever lies there, and the highest of them. What a network
+/// that people's masks taught is judged by.
+///
+/// # Errors
+///
+/// Returns [`SegmentError`] if the device or the model fails.
+pub fn answer(model: &Model, client: &Client, plane: &Arc<Plane>) -> Result<(Vec<u8>, f32), SegmentError> {
+    let planes = [(Arc::clone(plane), [1.0; 2])];
+    let logits = logits(model, client, &planes)?;
+    let mask = answers(client, &planes, &logits, [model.card().input_size; 2])?.pop().unwrap_or_default();
+    Ok((mask, logits.into_iter().fold(f32::NEG_INFINITY, f32::max)))
+}
+
+/// The logits of planes, `[planes, size, size]`.
+fn logits(model: &Model, client: &Client, planes: &[(Arc<Plane>, [f64; 2])]) -> Result<Vec<f32>, SegmentError> {
+    let size = model.card().input_size;
+    let images = images(client, planes.iter().map(|(plane, _)| plane.as_ref()), &[Window::BRAIN], size)?;
+    Ok(model.segment(&images, planes.len())?)
 }
 
 /// Where the logits of planes, `[planes, size, size]`, are positive on the planes' own grids: one launch for planes of one

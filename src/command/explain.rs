@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::Exit;
 use super::selected::{self, Selected};
 use crate::arguments::Explain;
+use crate::book::Book;
 use crate::collector::Current;
 use crate::config::Config;
 use crate::console::Console;
@@ -147,7 +148,7 @@ fn stream(data: &DataFolder, history: &[Entry], device: Device) -> anyhow::Resul
         });
     let stages = Stages::start(Compute::on(device), store, telemetry.clone(), fault.clone())?;
     let (mut engine, outputs) = Engine::start(stages, 1, telemetry, fault, 0)?;
-    replay(data, history, &mut engine, device)?;
+    replay(data, Book::default(), history, &mut engine, device)?;
     engine.finish()?;
     let mut published: BTreeMap<(SeriesKey, Role, u64), &Published> = BTreeMap::new();
     for entry in history {
@@ -271,6 +272,7 @@ fn present_since(history: &[Entry], slice: &Slice) -> Option<Tick> {
             | Change::Signed { .. }
             | Change::Released { .. }
             | Change::Returned { .. }
+            | Change::Remembered { .. }
             | Change::Refused(_) => {}
         }
     }
@@ -320,6 +322,7 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
                         | Change::Signed { .. }
                         | Change::Released { .. }
                         | Change::Returned { .. }
+                        | Change::Remembered { .. }
                         | Change::Refused(_) => None,
                     }
                 });
@@ -334,7 +337,7 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
             Change::Withdrawn { instance, .. } => format!("{instance} was withdrawn"),
             Change::Signed { sign, .. } => format!("complete: {}", sign_words(*sign)),
             Change::Released { .. } => "the series was let go".to_owned(),
-            Change::Returned { .. } => "the series came back".to_owned(),
+            Change::Returned { .. } | Change::Remembered { .. } => "the series came back".to_owned(),
             Change::Refused(rejection) => format!("{} was refused: {}", rejection.input, rejection.reason),
         }),
         Event::Used { role: used, method } if *used == role => Some(match method {

@@ -100,7 +100,8 @@ pub(super) fn present(entries: &[Entry], study: &str) -> BTreeMap<(SeriesKey, In
             | Change::Signed { .. }
             | Change::Released { .. }
             | Change::Refused(_)
-            | Change::Returned { .. } => {}
+            | Change::Returned { .. }
+            | Change::Remembered { .. } => {}
         }
     }
     present

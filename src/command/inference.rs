@@ -80,6 +80,7 @@ impl Running {
             truths,
             synced: false,
             collects: true,
+            method: inference.method.clone().unwrap_or_default(),
         };
         Ok(Self { node: Node::start(model, &settings, telemetry, watch)?, server })
     }

@@ -1,7 +1,8 @@
 //! `hemoflow phantom`: a synthetic head-CT data set with its truth.
 
 use anyhow::{Context, bail};
-use operators::phantom::{self, PhantomConfig, PhantomStudy, PhantomWriter};
+use operators::layout::LayoutWriter;
+use operators::phantom::{self, PhantomConfig, PhantomStudy};
 use rayon::prelude::*;
 
 use super::Exit;
@@ -22,7 +23,7 @@ pub(super) fn phantom(arguments: &Phantom, console: &mut Console) -> anyhow::Res
         matrix: arguments.matrix,
         ..PhantomConfig::default()
     };
-    let mut writer = PhantomWriter::create(&arguments.out, arguments.format.contains(&Format::Dicom))?;
+    let mut writer = LayoutWriter::create(&arguments.out, arguments.layout, arguments.format.contains(&Format::Dicom))?;
     let (mut slices, mut positive) = (0, 0);
     for start in (0..arguments.studies).step_by(usize::try_from(CHUNK)?) {
         let end = arguments.studies.min(start + CHUNK);

@@ -12,24 +12,29 @@ use super::Exit;
 use super::inference::load_model;
 use crate::collector::Current;
 use crate::config::Config;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::serve::Server;
 
 /// Serves until SIGTERM or an interrupt; SIGHUP lets the configuration be read again.
 pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
+    console::keep_values_out_of_panics();
     let config = Config::load(path)?;
     if let Some(missing) = config.missing().first() {
         bail!("{missing}");
     }
     let model = load_model(config.node.model.as_deref(), device)?;
     let mut server = Server::start(config, model, told)?;
+    // Before anybody hears that it is there: whoever does may tell it to end.
+    let mut signals = Signals::listen(&server)?;
     if let Some(address) = server.dicom() {
         console.line(format!("DICOM at {address}"))?;
+    }
+    if let Some(url) = server.http() {
+        console.line(format!("HTTP at {url}"))?;
     }
     if let Some(address) = server.metrics() {
         console.line(format!("metrics at http://{address}/metrics"))?;
     }
-    let mut signals = Signals::listen(&server)?;
     let mut told_ready = false;
     loop {
         if server.is_ready() && !told_ready {

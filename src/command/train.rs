@@ -1,69 +1,111 @@
 //! `hemoflow train`: the weakly supervised method, stage by stage, from slice labels alone.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
-use anyhow::{Context, bail};
-use graphs::weak_labels::{LabeledSlice, pseudo_masks, runs};
-use kernels::{Client, Device, KernelError, window};
-use operators::labels;
+use anyhow::Context;
+use kernels::Device;
 use operators::model::Model;
-use operators::record::{Mask, MethodConfig, Plane, SeriesKey};
-use operators::train::{
-    Images, Progress, TrainConfig, TrainSeries, TrainSlice, add_segmenter, train as train_classifier,
-};
+use operators::train::{Checkpoints, Course, Progress, TrainConfig, TrainingMetrics};
+use prometheus::Registry;
 
 use super::{Exit, inference};
-use crate::arguments::{Stage, Train};
+use crate::arguments::{Stage, Train, Training};
+use crate::cohort::Cohort;
 use crate::console::Console;
-use crate::data_set::DataSet;
+use crate::http::metrics::{self, Server};
+use crate::training::Lessons;
 
-/// Trains the stages that were asked for and writes the model.
+/// Trains the stages that were asked for and writes the model, its configuration and its loss curves. Checkpoints lie beside
+/// them until all is done.
 pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) -> anyhow::Result<Exit> {
-    let config = configuration(arguments)?;
-    let data = Labeled::open(arguments)?;
+    let out = &arguments.out;
+    let start = arguments.init.as_deref().map(|init| inference::load_model(Some(init), device)).transpose()?;
+    let mut config = configuration(&arguments.training)?;
+    if let Some(start) = &start {
+        (config.arch, config.width) = (start.card().arch, start.card().width);
+    }
+    let cohort = Cohort::open(&arguments.data)?;
+    let (watched, _server) = watch(arguments)?;
+    fs::create_dir_all(out).with_context(|| format!("cannot create the folder {}", out.display()))?;
+    put(&out.join("config.json"), &serde_json::to_vec_pretty(&config)?)?;
     let client = device.client()?;
-    let images = data.images(&client, &config)?;
-    let mut progress = |progress: &Progress| {
-        let score = progress.score.map_or_else(String::new, |score| format!(", validation {score:.4}"));
-        tracing::info!(
-            "{} epoch {}/{}: loss {:.4}{score}",
-            progress.stage,
-            progress.epoch,
-            progress.epochs,
-            progress.loss
-        );
+    let cases = cohort.set.cases.iter().collect();
+    let lessons = Lessons::new(&cohort, cases, &client, &config, arguments.method.as_ref())?;
+
+    let mut curves = Curves::default();
+    let mut tell = |progress: &Progress| {
+        say(progress);
+        watched.iter().for_each(|metrics| metrics.tell(progress));
+        curves.add(progress);
+        if let Err(error) = curves.write(out) {
+            tracing::warn!("{error:#}");
+        }
     };
-    let model = if arguments.stage == Stage::Segmenter {
-        inference::load_model(Some(&arguments.out), device)?
+    let folder = out.join("checkpoints");
+    if !arguments.resume && folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the checkpoints {}", folder.display()))?;
+    }
+    let checkpoints = Checkpoints { folder: folder.clone(), resume: arguments.resume };
+    let mut course = Course::new(&mut tell).keeping(checkpoints);
+    let mut model = if arguments.stage == Stage::Segmenter {
+        inference::load_model(Some(out), device)?
     } else {
         let mut card = config.card(&arguments.name, env!("CARGO_PKG_VERSION"));
         card.trained.command = command_line();
-        card.trained.data = format!("{} series under {}", data.data_set.series.len(), arguments.data.display());
-        let model = train_classifier(card, &images, &config, device, &mut progress)?;
-        model.save(&arguments.out)?;
+        let data = &arguments.data.data;
+        card.trained.data =
+            format!("{} cases under {}, layout {}", cohort.set.cases.len(), data.display(), cohort.set.layout);
+        let model = lessons.classifier(card, start.as_ref(), device, &mut course)?;
+        model.save(out)?;
         model
     };
-    let model = if arguments.stage == Stage::Classifier {
-        model
-    } else {
-        let masks = data.pseudo_masks(&model, &client, config.input_size)?;
-        let mask = |run: usize, slice: usize| masks.get(run)?.get(slice)?.clone();
-        let model = add_segmenter(&model, &images, mask, &config, &mut progress)?;
-        model.save(&arguments.out)?;
-        model
-    };
-    console.line(format!("model {} {} in {}", model.card().name, model.card().sha256, arguments.out.display()))?;
-    console.json(model.card())?;
-    Ok(if data.data_set.rejections.is_empty() { Exit::Done } else { Exit::SomeRejected })
+    if arguments.stage != Stage::Classifier {
+        let supervised = arguments.supervised || arguments.data.masks.is_some();
+        model = if supervised {
+            lessons.supervised(&model, &mut course)?
+        } else {
+            lessons.segmenter(&model, &mut course)?
+        };
+        model.save(out)?;
+    }
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the checkpoints {}", folder.display()))?;
+    done(&model, out, console)?;
+    Ok(if cohort.some_rejected() { Exit::SomeRejected } else { Exit::Done })
 }
 
-fn configuration(arguments: &Train) -> anyhow::Result<TrainConfig> {
-    let mut config = TrainConfig { seed: arguments.seed, ..TrainConfig::default() };
-    config.fraction = f64::from(arguments.fraction) / 100.0;
+fn done(model: &Model, out: &Path, console: &mut Console) -> anyhow::Result<()> {
+    console.line(format!("model {} {} in {}", model.card().name, model.card().sha256, out.display()))?;
+    Ok(console.json(model.card())?)
+}
+
+/// Says what an epoch told.
+pub(super) fn say(progress: &Progress) {
+    let Progress { stage, epoch, epochs, loss, score } = progress;
+    let score = score.map_or_else(String::new, |score| format!(", validation {score:.4}"));
+    tracing::info!("{stage} epoch {epoch}/{epochs}: loss {loss:.4}{score}");
+}
+
+/// The metrics, if anybody is to see them, and their server.
+fn watch(arguments: &Train) -> anyhow::Result<(Option<TrainingMetrics>, Option<Server>)> {
+    let Some(address) = arguments.metrics else { return Ok((None, None)) };
+    let registry = Registry::new();
+    let metrics = TrainingMetrics::register(&registry)?;
+    let server = metrics::serve(address, registry)?;
+    tracing::info!("metrics at http://{}/metrics", server.address());
+    Ok((Some(metrics), Some(server)))
+}
+
+/// The numbers of a training: those of a file, or the defaults, and what was said beside them.
+pub(super) fn configuration(arguments: &Training) -> anyhow::Result<TrainConfig> {
+    let mut config = match &arguments.training {
+        None => TrainConfig::default(),
+        Some(path) => {
+            let text = fs::read(path).with_context(|| format!("the numbers of the training {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("the numbers of the training {}", path.display()))?
+        }
+    };
     if let Some(arch) = &arguments.arch {
         config.arch = arch.parse()?;
     }
@@ -73,110 +115,35 @@ fn configuration(arguments: &Train) -> anyhow::Result<TrainConfig> {
     config.width = arguments.width.unwrap_or(config.width);
     config.input_size = arguments.input_size.unwrap_or(config.input_size);
     config.classifier.epochs = arguments.epochs.unwrap_or(config.classifier.epochs);
+    config.seed = arguments.seed.unwrap_or(config.seed);
+    config.fraction = arguments.fraction.map_or(config.fraction, |percent| f64::from(percent) / 100.0);
+    config.self_training = arguments.self_training.map_or(config.self_training, usize::from);
     Ok(config)
 }
 
 /// The command as it was typed, for the card.
 fn command_line() -> String {
-    let arguments = std::env::args().skip(1);
+    let arguments = std::env::args().skip(1).filter(|argument| argument != "--resume");
     std::iter::once("hemoflow".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// A data set and the labels of its slices.
-struct Labeled {
-    data_set: DataSet,
-    labels: HashMap<String, bool>,
-    max_gap_mm: f64,
-}
+/// What all epochs told: a line each.
+#[derive(Default)]
+struct Curves(String);
 
-impl Labeled {
-    fn open(arguments: &Train) -> anyhow::Result<Self> {
-        let path = &arguments.labels;
-        let file = File::open(path).with_context(|| format!("cannot open the labels {}", path.display()))?;
-        let labels = labels::read(BufReader::new(file)).with_context(|| format!("the labels {}", path.display()))?;
-        let labels: HashMap<String, bool> =
-            labels.into_iter().map(|(instance, label)| (instance.to_string(), label.any)).collect();
-        let data_set = DataSet::index(&[PathBuf::from(&arguments.data)]);
-        for rejection in &data_set.rejections {
-            tracing::warn!("rejected {}: {}: {}", rejection.input, rejection.reason, rejection.detail);
-        }
-        let slices = data_set.series.values().map(Vec::len).sum::<usize>();
-        if slices == 0 {
-            bail!("no CT slice under {}", arguments.data.display());
-        }
-        tracing::info!("{slices} slices of {} series", data_set.series.len());
-        Ok(Self { data_set, labels, max_gap_mm: MethodConfig::default().max_gap_mm })
+impl Curves {
+    fn add(&mut self, progress: &Progress) {
+        let Progress { stage, epoch, loss, score, .. } = progress;
+        let score = score.map_or_else(String::new, |score| score.to_string());
+        // Writing to a string does not fail.
+        writeln!(self.0, "{stage},{epoch},{loss},{score}").ok();
     }
 
-    /// The runs of a series. A slice without a label ends the training: it would be a wrong negative.
-    fn runs(&self, key: &SeriesKey) -> anyhow::Result<Vec<Vec<LabeledSlice>>> {
-        let labeled = |(slice, plane): (_, Arc<Plane>)| {
-            let slice: operators::record::Slice = slice;
-            let Some(label) = self.labels.get(slice.instance.as_str()) else {
-                bail!("slice {} has no label", slice.instance);
-            };
-            Ok(LabeledSlice { slice, plane, label: *label })
-        };
-        let series: Vec<LabeledSlice> =
-            self.data_set.planes(key)?.into_iter().map(labeled).collect::<anyhow::Result<_>>()?;
-        Ok(runs(series, self.max_gap_mm))
-    }
-
-    fn images(&self, client: &Client, config: &TrainConfig) -> anyhow::Result<Images> {
-        let mut images = Images::new(config);
-        let size = [config.input_size; 2];
-        let preprocess = |plane: &Plane| -> Result<Vec<f32>, KernelError> {
-            window::window(client, plane.stored(), [plane.rows, plane.columns], plane.rescale, &config.windows, size)
-        };
-        for key in self.data_set.series.keys() {
-            for run in self.runs(key)? {
-                let slices = run.iter().map(|labeled| TrainSlice {
-                    plane: Arc::clone(&labeled.plane),
-                    spacing_mm: labeled.slice.geometry.spacing_mm(),
-                    label: labeled.label,
-                });
-                images.add(&TrainSeries { key: key.series.to_string(), slices: slices.collect() }, preprocess)?;
-            }
-        }
-        Ok(images)
-    }
-
-    /// The pseudo-masks by run and slice, at the networks' input size.
-    fn pseudo_masks(&self, model: &Model, client: &Client, size: usize) -> anyhow::Result<Vec<Vec<Option<Vec<bool>>>>> {
-        let config = MethodConfig::default();
-        let mut masks = Vec::new();
-        for key in self.data_set.series.keys() {
-            for run in self.runs(key)? {
-                let found = pseudo_masks(model, client, &run, &config)?;
-                let at_input = |(mask, labeled): (&Mask, &LabeledSlice)| {
-                    (!mask.is_empty()).then(|| nearest(mask, [labeled.plane.rows, labeled.plane.columns], size))
-                };
-                masks.push(found.iter().zip(&run).map(at_input).collect());
-            }
-        }
-        let with = masks.iter().map(|run: &Vec<Option<Vec<bool>>>| run.iter().filter(|mask| mask.is_some()).count());
-        let with: usize = with.sum();
-        tracing::info!("{with} slices have a pseudo-mask");
-        Ok(masks)
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        put(&folder.join("losses.csv"), format!("stage,epoch,loss,score\n{}", self.0).as_bytes())
     }
 }
 
-/// A mask at another size, each pixel that of the center of its cell.
-fn nearest(mask: &Mask, [rows, columns]: [usize; 2], size: usize) -> Vec<bool> {
-    let source = |cell: usize, cells: usize| (2 * cell + 1) * cells / (2 * size);
-    let pixel = |index: usize| mask.voxels[source(index / size, rows) * columns + source(index % size, columns)] != 0;
-    (0..size * size).map(pixel).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_keeps_its_place_at_another_size() {
-        let mask = Mask { voxels: (0..16).map(|index| u8::from(index / 4 < 2 && index % 4 >= 2)).collect() };
-        assert_eq!(nearest(&mask, [4, 4], 2), [false, true, false, false]);
-        assert_eq!(nearest(&mask, [4, 4], 4).iter().map(|b| u8::from(*b)).collect::<Vec<_>>(), mask.voxels);
-        assert_eq!(nearest(&mask, [4, 4], 8).iter().filter(|b| **b).count(), 16);
-    }
+fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

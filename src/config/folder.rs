@@ -1,8 +1,11 @@
 //! Watched folders: what is moved into them is taken.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::quantity::seconds;
 
 /// `[[folder]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -14,6 +17,13 @@ pub struct Folder {
     pub done: Option<PathBuf>,
     /// Where files go that were refused. `None`: `failed` in the folder.
     pub failed: Option<PathBuf>,
+    /// How long a file must stand still before it is taken.
+    #[serde(rename = "settle_seconds", default = "settle", deserialize_with = "seconds")]
+    pub settle: Duration,
+}
+
+fn settle() -> Duration {
+    Duration::from_secs(2)
 }
 
 impl Folder {

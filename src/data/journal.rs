@@ -4,35 +4,47 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use operators::record::{Digest, Role, SeriesKey, Tick};
+use operators::record::{Change, Digest, Outcome, Role, SeriesKey, Tick};
 use operators::report::Latency;
 
+use super::DataFolder;
 use super::log::{Entry, Event, Log, Published};
+use crate::book::{Book, Followed, Kept};
 use crate::collector::Current;
 use crate::result_tree::json;
 
 /// A log that the way in and the way out write to.
 #[derive(Clone)]
 pub struct Journal {
-    log: Arc<Mutex<Log>>,
+    written: Arc<Mutex<Written>>,
     /// Whether a version waits for the disk before it is shown.
     synced: bool,
     /// What was published before, until the graph has come to it again.
     published: HashMap<(SeriesKey, Role, u64), Published>,
 }
 
+/// The log, and what it has come to.
+struct Written {
+    log: Log,
+    book: Book,
+}
+
 impl Journal {
-    /// A journal that goes on where `entries` end.
+    /// A journal that goes on where `entries` end, which stand behind what the book says.
     /// With `synced`, the disk has a version, and all before it, before [`Journal::note`] returns.
-    #[must_use]
-    pub fn new(log: Log, entries: &[Entry], synced: bool) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the book is broken.
+    pub(crate) fn new(log: Log, mut book: Book, entries: &[Entry], synced: bool) -> anyhow::Result<Self> {
+        entries.iter().try_for_each(|entry| book.apply(entry))?;
         let published = entries.iter().filter_map(|entry| match &entry.event {
             Event::Published(published) => Some(published.clone()),
             Event::Changed { .. } | Event::Used { .. } => None,
         });
         let published =
             published.map(|published| ((published.key.clone(), published.role, published.version), published));
-        Self { log: Arc::new(Mutex::new(log)), synced, published: published.collect() }
+        Ok(Self { written: Arc::new(Mutex::new(Written { log, book })), synced, published: published.collect() })
     }
 
     /// Writes what happens at a tick, before it does.
@@ -44,19 +56,57 @@ impl Journal {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, unix_ms, event }).collect();
-        self.lock().append(&entries)
+        let Written { log, book } = &mut *self.lock();
+        log.append(&entries)?;
+        entries.iter().try_for_each(|entry| book.apply(entry))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What must come back before `change` if its series was let go; `None` if the change changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the book is broken.
+    pub(crate) fn comeback(&self, key: &SeriesKey, change: &Change) -> anyhow::Result<Option<Vec<Kept>>> {
+        Ok(self.lock().book.series(key)?.comeback(change))
     }
 
-    /// Notes a version, unless it was published before; then gives the latency that it was published with.
+    /// How far the inbox was followed.
+    #[must_use]
+    pub fn followed(&self) -> Followed {
+        self.lock().book.followed.clone()
+    }
+
+    /// Entries of the log so far.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.lock().book.entries
+    }
+
+    /// Keeps what the log has come to, so that the next start reads only what comes behind it. Nothing must be under way.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be written.
+    pub(crate) fn keep_book(&self, data: &DataFolder) -> anyhow::Result<()> {
+        let (bytes, parts) = {
+            let written = self.lock();
+            // A snapshot must not know more than the log.
+            written.log.sync()?;
+            (written.log.bytes(), written.book.parts()?)
+        };
+        data.keep_book(bytes, &parts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a version with its outcome, unless it was published before; then gives the latency that it was published with.
     ///
     /// # Errors
     ///
     /// Returns an error that names the log if it cannot be written.
-    pub fn note(&mut self, current: &Current) -> anyhow::Result<Option<Latency>> {
+    pub fn note(&mut self, current: &Current, outcome: Option<Outcome>) -> anyhow::Result<Option<Latency>> {
         let publication = &current.publication;
         let before = (publication.key.clone(), publication.role, publication.version);
         if let Some(published) = self.published.remove(&before) {
@@ -79,10 +129,11 @@ impl Journal {
             volume_ml: report.volume_ml.segmentation,
             latency_seconds: [current.latency.first, current.latency.last],
             result: published_as(current)?,
+            outcome,
         };
         self.write(publication.tick, vec![Event::Published(published)])?;
         if self.synced {
-            self.lock().sync()?;
+            self.lock().log.sync()?;
         }
         Ok(None)
     }

@@ -5,13 +5,13 @@
 //! opened to be written. A broken record elsewhere is an error.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use operators::codec;
 use operators::completeness::Status;
-use operators::record::{Change, Digest, Role, SeriesKey, Tick};
+use operators::record::{Change, Digest, Outcome, Role, SeriesKey, Tick};
 use operators::report::Latency;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,8 @@ pub struct Published {
     pub latency_seconds: [f64; 2],
     /// SHA-256 of the bytes of `result.json`.
     pub result: Digest,
+    /// What the views across studies know of it; `None` if it says withdrawn.
+    pub outcome: Option<Outcome>,
 }
 
 impl Published {
@@ -113,7 +115,8 @@ pub struct Log {
 }
 
 impl Log {
-    pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
+    /// Opens the log and gives the entries from byte `from` on, which must be the end of a record or 0.
+    pub(super) fn open(path: &Path, from: u64) -> anyhow::Result<(Self, Vec<Entry>)> {
         let named = || format!("the log {}", path.display());
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(named)?;
         match file.try_lock() {
@@ -122,16 +125,22 @@ impl Log {
             Err(TryLockError::Error(error)) => return Err(error).with_context(named),
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(named)?;
+        (&mut file).take(start()).read_to_end(&mut bytes).with_context(named)?;
         // Interrupted before it was a log.
-        let fresh = MAGIC.starts_with(&bytes);
-        if fresh {
+        if bytes.len() < MAGIC.len() && MAGIC.starts_with(&bytes) {
             file.set_len(0).and_then(|()| file.write_all(MAGIC)).with_context(named)?;
             bytes = MAGIC.to_vec();
         }
+        let from = from.max(start());
+        if from > file.seek(SeekFrom::End(0)).with_context(named)? {
+            bail!("{} is shorter than it was", named());
+        }
+        file.seek(SeekFrom::Start(from)).with_context(named)?;
+        file.read_to_end(&mut bytes).with_context(named)?;
         let (entries, whole) = parse(&bytes, |_| true).with_context(named)?;
         let torn = bytes.get(whole..).unwrap_or_default();
-        let mut log = Self { file, path: path.to_owned(), whole: u64::try_from(whole)? };
+        let whole = from + u64::try_from(whole)? - start();
+        let mut log = Self { file, path: path.to_owned(), whole };
         if !torn.is_empty() {
             log.move_aside(torn).with_context(named)?;
         }
@@ -167,10 +176,7 @@ impl Log {
     pub fn append(&mut self, entries: &[Entry]) -> anyhow::Result<()> {
         let mut bytes = Vec::new();
         for entry in entries {
-            let content = codec::encode(VERSION, entry)?;
-            bytes.extend_from_slice(&u32::try_from(content.len())?.to_le_bytes());
-            bytes.extend_from_slice(&check(&content));
-            bytes.extend_from_slice(&content);
+            bytes.extend_from_slice(&frame(&codec::encode(VERSION, entry)?)?);
         }
         let named = || format!("cannot write the log {}", self.path.display());
         if let Err(error) = self.file.write_all(&bytes) {
@@ -182,6 +188,12 @@ impl Log {
         Ok(())
     }
 
+    /// Bytes of whole records: where the next one begins.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.whole
+    }
+
     /// Waits until the disk has all that was added.
     ///
     /// # Errors
@@ -190,6 +202,17 @@ impl Log {
     pub fn sync(&self) -> anyhow::Result<()> {
         self.file.sync_data().with_context(|| format!("cannot write the log {}", self.path.display()))
     }
+}
+
+/// The first byte of the first record.
+fn start() -> u64 {
+    u64::try_from(MAGIC.len()).unwrap_or_default()
+}
+
+/// A record of this content.
+pub(super) fn frame(content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let length = u32::try_from(content.len())?.to_le_bytes();
+    Ok([&length[..], &check(content), content].concat())
 }
 
 fn check(content: &[u8]) -> [u8; 8] {
@@ -217,7 +240,7 @@ fn parse(bytes: &[u8], wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<(Vec<E
 }
 
 /// The content of the record at `at` and the end of it; `None` at the end, and where the last record is torn.
-fn record(bytes: &[u8], at: usize) -> anyhow::Result<Option<(&[u8], usize)>> {
+pub(super) fn record(bytes: &[u8], at: usize) -> anyhow::Result<Option<(&[u8], usize)>> {
     let Some(head) = bytes.get(at..at + HEAD) else { return Ok(None) };
     let (length, sum) = head.split_at(4);
     let length = length.try_into().map(u32::from_le_bytes).ok().and_then(|length| usize::try_from(length).ok());
@@ -245,7 +268,7 @@ mod tests {
     fn what_was_written_is_read_whatever_was_torn_off() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
-        let (mut log, before) = Log::open(&path).expect("a new log");
+        let (mut log, before) = Log::open(&path, 0).expect("a new log");
         assert!(before.is_empty());
         log.append(&entries(0..3)).expect("written");
         let whole = std::fs::read(&path).expect("there");
@@ -253,7 +276,7 @@ mod tests {
         drop(log);
         for length in 0..=whole.len() {
             std::fs::write(&path, &whole[..length]).expect("torn");
-            let (mut log, read) = Log::open(&path).expect("a torn end is no error");
+            let (mut log, read) = Log::open(&path, 0).expect("a torn end is no error");
             let kept = Tick::try_from(length.saturating_sub(MAGIC.len()) / record).expect("small");
             assert_eq!(read, entries(0..kept), "{length} bytes");
             log.append(&entries(kept..3)).expect("written");
@@ -265,25 +288,25 @@ mod tests {
     fn a_log_has_one_writer_and_any_readers() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
-        let (mut log, _) = Log::open(&path).expect("a new log");
+        let (mut log, _) = Log::open(&path, 0).expect("a new log");
         log.append(&entries(0..1)).expect("written");
-        assert!(format!("{:#}", Log::open(&path).expect_err("in use")).contains("in use by another process"));
+        assert!(format!("{:#}", Log::open(&path, 0).expect_err("in use")).contains("in use by another process"));
         assert_eq!(Log::read(&path, |_| true).expect("readable"), entries(0..1));
         drop(log);
-        assert_eq!(Log::open(&path).expect("free").1, entries(0..1));
+        assert_eq!(Log::open(&path, 0).expect("free").1, entries(0..1));
     }
 
     #[test]
     fn a_broken_record_in_the_middle_and_another_file_are_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
-        let (mut log, _) = Log::open(&path).expect("a new log");
+        let (mut log, _) = Log::open(&path, 0).expect("a new log");
         log.append(&entries(0..3)).expect("written");
         drop(log);
         let mut bytes = std::fs::read(&path).expect("there");
         bytes[MAGIC.len() + HEAD] ^= 1;
         std::fs::write(&path, &bytes).expect("written");
-        let error = format!("{:#}", Log::open(&path).expect_err("broken"));
+        let error = format!("{:#}", Log::open(&path, 0).expect_err("broken"));
         assert!(error.contains("byte 8") && error.contains("log"), "{error}");
         std::fs::write(&path, b"something else").expect("written");
         assert!(format!("{:#}", Log::read(&path, |_| true).expect_err("no log")).contains("not a log"));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/log                      every change and every publication, in order (`log`)
+//! DIR/snapshot                 what the log has come to, so that a start reads only its end (`snapshot`)
 //! DIR/inbox/<position>.seg     what listeners received and acknowledged, in order (`crate::inbox`)
 //! DIR/payloads/<sha256>.<ext>  what was read from files, each content once (`payloads`)
 //! DIR/models/<sha256>/         the weights that results were made by
@@ -17,6 +18,7 @@
 mod journal;
 mod log;
 mod payloads;
+mod snapshot;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,8 +27,9 @@ use anyhow::{Context, anyhow};
 use kernels::Device;
 use operators::model::Model;
 use operators::outcome::Salt;
-use operators::record::{Method, MethodConfig, SeriesKey};
+use operators::record::{Method, MethodConfig};
 
+use crate::book::Book;
 use crate::inbox::{Inbox, Kept, Promise, Record};
 
 pub use journal::{Journal, published_as};
@@ -77,7 +80,7 @@ impl DataFolder {
     ///
     /// Returns an error that names the log if it cannot be read or written, is none, or is open elsewhere.
     pub fn log(&self) -> anyhow::Result<(Log, Vec<Entry>)> {
-        Log::open(&self.log_path())
+        Log::open(&self.log_path(), 0)
     }
 
     /// The entries of the log, which is not touched.
@@ -89,17 +92,37 @@ impl DataFolder {
         Log::read(&self.log_path(), |_| true)
     }
 
-    /// What happened to a series.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error that names the log if it cannot be read, or is none.
-    pub fn history(&self, series: &SeriesKey) -> anyhow::Result<Vec<Event>> {
-        let about = |entry: &Entry| match &entry.event {
-            Event::Changed { change, .. } => change.key() == Some(series),
-            Event::Used { .. } | Event::Published(_) => false,
+    /// Opens the log, and gives what it has come to up to some entry, and the entries behind that. With `whole`, these are
+    /// all.
+    pub(crate) fn log_and_book(&self, whole: bool) -> anyhow::Result<(Log, Book, Vec<Entry>)> {
+        let kept = match snapshot::read(&self.snapshot_path()) {
+            _ if whole => None,
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!("starting from the whole log: {error:#}");
+                None
+            }
         };
-        Ok(Log::read(&self.log_path(), about)?.into_iter().map(|entry| entry.event).collect())
+        if let Some((from, book)) = kept {
+            match Log::open(&self.log_path(), from) {
+                // Another model makes new results of every series that is held, and none is that starts from a book.
+                Ok((_, entries)) if entries.iter().any(|entry| matches!(entry.event, Event::Used { .. })) => {}
+                Ok((log, entries)) => return Ok((log, book, entries)),
+                // Somebody else's log, or one that is really broken, shows again.
+                Err(error) => tracing::warn!("starting from the whole log: {error:#}"),
+            }
+        }
+        let (log, entries) = self.log()?;
+        Ok((log, Book::default(), entries))
+    }
+
+    /// Keeps what the log has come to up to byte `log_bytes`.
+    pub(crate) fn keep_book(&self, log_bytes: u64, parts: &[Vec<u8>]) -> anyhow::Result<()> {
+        snapshot::write(&self.snapshot_path(), log_bytes, parts)
+    }
+
+    fn snapshot_path(&self) -> PathBuf {
+        self.root.join("snapshot")
     }
 
     /// What was received.

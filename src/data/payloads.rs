@@ -9,8 +9,8 @@ use operators::intake;
 use operators::record::{Change, Digest, Rejection};
 
 use super::put;
+use crate::book::Kept;
 use crate::inbox::Kept as Inbox;
-use crate::residents::Kept;
 
 /// What was received: a folder of files, and what the inbox keeps.
 #[derive(Clone, Debug)]

@@ -89,6 +89,9 @@ impl Command {
     ///
     /// Says what is missing.
     pub fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+        if !is_flat(bytes) {
+            return Err("a command set that is no row of elements");
+        }
         let Some(syntax) = TransferSyntaxRegistry.get(IMPLICIT_VR_LITTLE_ENDIAN.uid()) else {
             return Err("implicit little endian is not known");
         };
@@ -171,6 +174,17 @@ impl Command {
     }
 }
 
+/// Whether these are elements of group 0000, one behind the other. None of them holds others, so that a parser that goes
+/// as deep as its input does not go deep.
+fn is_flat(mut bytes: &[u8]) -> bool {
+    while let [0, 0, _, _, a, b, c, d, rest @ ..] = bytes {
+        let length = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        let Some((_, behind)) = rest.split_at_checked(length) else { return false };
+        bytes = behind;
+    }
+    bytes.is_empty()
+}
+
 type Element = DataElement<InMemDicomObject>;
 
 fn number(tag: Tag, value: u16) -> Element {
@@ -218,5 +232,14 @@ mod tests {
         let mut cut = Command::request(Operation::Echo, 1, "1.2", "").write().expect("a form");
         cut.truncate(20);
         assert!(Command::read(&cut).is_err());
+    }
+
+    #[test]
+    fn a_command_set_that_nests_is_refused_before_it_is_parsed() {
+        let mut nested = Command::request(Operation::Echo, 1, "1.2", "").write().expect("a form");
+        for _ in 0..4000 {
+            nested.extend_from_slice(b"\x08\x00\x40\x11\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF");
+        }
+        assert_eq!(Command::read(&nested), Err("a command set that is no row of elements"));
     }
 }

@@ -1,7 +1,6 @@
 //! Storage commitment (PS3.4 annex J): which of the named instances are kept.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use dicom_core::value::DataSetSequence;
@@ -48,10 +47,7 @@ impl Report {
     ///
     /// Says what the request lacks.
     pub(super) fn of(data: &[u8], syntax: &str, kept: &Kept) -> Result<Self, &'static str> {
-        let syntax = TransferSyntaxRegistry.get(syntax).ok_or("the transfer syntax is not known")?;
-        let parse = AssertUnwindSafe(|| InMemDicomObject::read_dataset_with_ts(data, syntax));
-        let parsed = std::panic::catch_unwind(parse).map_err(|_| "the request breaks the parser")?;
-        let request = parsed.map_err(|_| "the request cannot be parsed")?;
+        let request = operators::dicom::data_set(data, syntax).map_err(|_| "the request cannot be parsed")?;
         let text = |object: &InMemDicomObject, tag: Tag| {
             let text = object.get(tag)?.value().to_str().ok()?;
             Some(text.trim_matches(['\0', ' ']).to_owned()).filter(|text| !text.is_empty())

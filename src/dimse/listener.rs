@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 
 use super::association::Association;
 use super::stream::{Prompt, Stream};
-use super::tls::Tls;
 use crate::config::Dicom;
 use crate::ingest::Door;
+use crate::tls::Tls;
 
 /// How a listener behaves.
 #[derive(Clone)]

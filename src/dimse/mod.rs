@@ -13,9 +13,8 @@ mod negotiate;
 mod pdu;
 mod status;
 mod stream;
-mod tls;
 
 pub use command::{Command, Operation};
 pub use listener::{Listener, Options};
 pub use negotiate::classes;
-pub use tls::Tls;
+pub(crate) use status::Status;

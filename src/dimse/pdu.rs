@@ -118,7 +118,7 @@ impl<S: Stream> Units<S> {
         // The parser trusts some lengths within.
         let parse = || pdu::read_pdu(bytes.as_slice(), LONGEST, true);
         let parsed = std::panic::catch_unwind(parse).map_err(|_| Broken::Protocol("a unit that breaks the parser"))?;
-        match parsed.map_err(|error| Broken::Malformed(error.to_string()))? {
+        match parsed.map_err(|error| Broken::Malformed(unquoted(&error.to_string())))? {
             Some(unit) => Ok(Next::Unit(Box::new(unit))),
             None => Err(Broken::Protocol("a unit that ends early")),
         }
@@ -209,6 +209,11 @@ impl<S: Stream> Units<S> {
         let rest = tokio::io::copy(&mut self.stream, &mut nowhere);
         tokio::time::timeout(Duration::from_secs(1), rest).await.ok();
     }
+}
+
+/// What the parser complains of, without the units that it quotes: they hold names, and may hold passwords.
+fn unquoted(complaint: &str) -> String {
+    complaint.split(['(', '{', '[', '"']).next().unwrap_or_default().trim_end().to_owned()
 }
 
 fn value(context: u8, value_type: PDataValueType, data: Vec<u8>) -> PDataValue {

@@ -5,34 +5,34 @@ use crate::ingest::Refused;
 
 /// A status and, if it is not success, what a person may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) code: u16,
+pub(crate) struct Status {
+    pub(crate) code: u16,
     /// At most 64 characters, without any value of the data set.
-    pub(super) comment: Option<String>,
+    pub(crate) comment: Option<String>,
 }
 
 impl Status {
-    pub(super) const SUCCESS: u16 = 0x0000;
-    pub(super) const OUT_OF_RESOURCES: u16 = 0xA700;
-    pub(super) const NOT_KEPT: u16 = 0xA701;
-    pub(super) const MISMATCH: u16 = 0xA900;
-    pub(super) const CANNOT_UNDERSTAND: u16 = 0xC000;
-    pub(super) const RESENT: u16 = 0xC001;
-    pub(super) const CLASS_NOT_SUPPORTED: u16 = 0x0122;
-    pub(super) const UNRECOGNIZED_OPERATION: u16 = 0x0211;
-    pub(super) const MISTYPED_ARGUMENT: u16 = 0x0212;
-    pub(super) const PROCESSING_FAILURE: u16 = 0x0110;
+    pub(crate) const SUCCESS: u16 = 0x0000;
+    pub(crate) const OUT_OF_RESOURCES: u16 = 0xA700;
+    pub(crate) const NOT_KEPT: u16 = 0xA701;
+    pub(crate) const MISMATCH: u16 = 0xA900;
+    pub(crate) const CANNOT_UNDERSTAND: u16 = 0xC000;
+    pub(crate) const RESENT: u16 = 0xC001;
+    pub(crate) const CLASS_NOT_SUPPORTED: u16 = 0x0122;
+    pub(crate) const UNRECOGNIZED_OPERATION: u16 = 0x0211;
+    pub(crate) const MISTYPED_ARGUMENT: u16 = 0x0212;
+    pub(crate) const PROCESSING_FAILURE: u16 = 0x0110;
 
-    pub(super) fn success() -> Self {
+    pub(crate) fn success() -> Self {
         Self { code: Self::SUCCESS, comment: None }
     }
 
-    pub(super) fn failure(code: u16, comment: &str) -> Self {
+    pub(crate) fn failure(code: u16, comment: &str) -> Self {
         Self { code, comment: Some(comment.chars().filter(char::is_ascii).take(64).collect()) }
     }
 
     /// The status of an instance that was not kept.
-    pub(super) fn of(refused: &Refused) -> Self {
+    pub(crate) fn of(refused: &Refused) -> Self {
         let code = match refused {
             Refused::Closed(_) | Refused::TooMany | Refused::TooLarge | Refused::Inbox(InboxError::Full(_)) => {
                 Self::OUT_OF_RESOURCES

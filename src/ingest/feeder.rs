@@ -13,11 +13,14 @@ use operators::selection::Rules;
 
 use super::Door;
 use super::selector::{Came, Selector, Step};
+use crate::book::Followed;
 use crate::inbox::{Entry, Reader, Received, Record};
-use crate::node::{Followed, Node};
+use crate::node::Node;
 
 /// How long it waits for a record before it looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
+/// Entries of the log after which what it has come to is kept, once nothing waits.
+const KEEP_AFTER: u64 = 2000;
 
 /// Who waits until all that is in the inbox has had its effect. It is told once.
 pub type Settle = crossbeam_channel::Sender<()>;
@@ -51,7 +54,7 @@ impl Feeder {
         rules: Rules,
         settles: Receiver<Settle>,
     ) -> anyhow::Result<Self> {
-        let followed = node.followed().clone();
+        let followed = node.followed();
         // The last record may have meant more than was written down of it.
         let reader = door.inbox().reader(followed.position.unwrap_or(0))?;
         door.feed(reader.position());
@@ -81,11 +84,13 @@ impl Feeder {
     pub fn run(mut self, end: &AtomicBool, caught_up: impl FnOnce()) -> anyhow::Result<Node> {
         let last = self.door.inbox().next_position();
         let mut caught_up = Some(caught_up);
+        let mut kept = u64::MAX - KEEP_AFTER;
         while !end.load(Ordering::Acquire) {
             if self.reader.position() >= last && caught_up.is_some() {
                 self.node.settle()?;
                 if let Some(tell) = caught_up.take() {
                     tell();
+                    kept = self.keep_book();
                 }
             }
             if let Some(entry) = self.reader.next_until(Instant::now() + GLANCE)? {
@@ -103,9 +108,19 @@ impl Feeder {
             for change in self.completion.pass(self.since.elapsed()) {
                 self.node.send(change)?;
             }
+            if self.door.waiting() == 0 && self.node.entries() >= kept + KEEP_AFTER {
+                kept = self.keep_book();
+            }
             self.telemetry.emit(InboxFollowed { waiting: self.door.waiting() });
         }
         Ok(self.node)
+    }
+
+    /// Keeps what the log has come to, and gives the entries that it has. The log is whole: if it fails, the next start takes
+    /// longer.
+    fn keep_book(&self) -> u64 {
+        self.node.keep_book().unwrap_or_else(|error| tracing::warn!("{error:#}"));
+        self.node.entries()
     }
 
     fn follow(&mut self, Entry { position, record }: Entry) -> anyhow::Result<()> {

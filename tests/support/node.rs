@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +17,8 @@ pub(crate) struct Served {
     child: Child,
     /// Where it takes DICOM.
     pub(crate) dicom: SocketAddr,
+    /// Where it serves HTTP, as `http://127.0.0.1:8080`. Empty: nowhere.
+    pub(crate) http: String,
     /// Where it tells metrics.
     pub(crate) metrics: SocketAddr,
     /// What it says on standard error.
@@ -29,10 +32,15 @@ pub(crate) const OPEN: &str =
 impl Served {
     /// Starts a node in `folder`, whose data is kept there, and waits until it listens.
     pub(crate) fn start(folder: &Path, configuration: &str) -> Self {
+        Self::start_saying(folder, configuration, &["-v"])
+    }
+
+    /// The same, with flags that say how much it tells on standard error.
+    pub(crate) fn start_saying(folder: &Path, configuration: &str, flags: &[&str]) -> Self {
         let file = folder.join("hemoflow.toml");
         fs::write(&file, configuration).expect("written");
-        let mut command = program(["serve", "-v", "--config"]);
-        let command = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = program(["serve"]);
+        let command = command.args(flags).arg("--config").arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut errors = child.stderr.take().expect("standard error");
         let said = std::thread::spawn(move || {
@@ -41,11 +49,14 @@ impl Served {
             said
         });
         let out = BufReader::new(child.stdout.take().expect("standard output"));
-        let (mut dicom, mut metrics) = (None, None);
+        let (mut dicom, mut http, mut metrics) = (None, String::new(), None);
         for line in out.lines() {
             let line = line.expect("text");
             if let Some(address) = line.strip_prefix("DICOM at ") {
                 dicom = Some(address.parse().expect("an address"));
+            }
+            if let Some(url) = line.strip_prefix("HTTP at ") {
+                http = url.to_owned();
             }
             if let Some(rest) = line.strip_prefix("metrics at http://") {
                 metrics = rest.split('/').next().map(|address| address.parse().expect("an address"));
@@ -56,10 +67,11 @@ impl Served {
             child.kill().ok();
             panic!("the node does not listen: {}", said.join().expect("text"));
         };
-        Self { child, dicom, metrics, said }
+        Self { child, dicom, http, metrics, said }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("it runs");
     }
@@ -89,24 +101,36 @@ impl Served {
         said.join().expect("text")
     }
 
-    /// The value of a metric, 0 if it is not there.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    /// All metrics, as they are served.
+    pub(crate) fn metrics_text(&self) -> String {
         let mut stream = TcpStream::connect(self.metrics).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// The value of a metric, 0 if it is not there.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let answer = self.metrics_text();
         let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
-    /// Waits until it has followed all that it acknowledged.
-    pub(crate) fn caught_up(&self) {
+    /// Waits until something is so.
+    pub(crate) fn until(&self, what: &str, so: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(120);
-        let behind = || self.metric("hemoflow_inbox_waiting") > 0.0 || self.metric("hemoflow_start_seconds") == 0.0;
-        while behind() {
-            assert!(Instant::now() < until, "the node does not catch up");
+        while !so() {
+            assert!(Instant::now() < until, "it does not come about that {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it has followed all that it acknowledged.
+    pub(crate) fn caught_up(&self) {
+        self.until("the node catches up", || {
+            self.metric("hemoflow_inbox_waiting") <= 0.0 && self.metric("hemoflow_start_seconds") > 0.0
+        });
     }
 }
 
@@ -118,10 +142,15 @@ impl Drop for Served {
     }
 }
 
-/// DCMTK and pynetdicom: the folder of the programs, and the Python. `None`, said by name, where they cannot be installed.
+/// Peers of others: the folder of DCMTK's programs, and a Python with pynetdicom, dicomweb-client and trustme. `None`, said by
+/// name, where they cannot be installed.
 pub(crate) fn peers(test: &str) -> Option<(PathBuf, PathBuf)> {
+    // Tests run at once, and what is missing is installed once.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let one = ONE_AT_A_TIME.lock();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dicom-peers");
     let output = std::process::Command::new(script).output().expect("the script starts");
+    drop(one);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines = said.lines().map(PathBuf::from);
     match (output.status.success(), lines.next(), lines.next()) {

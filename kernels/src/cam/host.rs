@@ -3,6 +3,8 @@
 //! Shares are found of the small map, once its range at the size asked for is known: upsampling is linear, so shares
 //! of what is upsampled are upsampled shares.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::LEAST_RANGE;
@@ -33,17 +35,17 @@ pub(super) fn activation(features: &[f32], shape: [usize; 4], weights: &[f32]) -
     maps
 }
 
-/// Normalized maps, of a shape and to a size without zeros.
+/// Normalized maps, as many as their shape says.
 pub(super) fn normalized(maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Vec<f32> {
     upsampled(maps, shape, size, Values::Shares, share)
 }
 
-/// The regions of normalized maps, of a shape and to a size without zeros.
+/// The regions of normalized maps.
 pub(super) fn region(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
     upsampled(maps, shape, size, Values::Shares, |value| u8::from(share(value) > threshold))
 }
 
-/// What of upsampled maps is above a threshold, of a shape and to a size without zeros.
+/// What of upsampled maps is above a threshold.
 pub(super) fn above(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
     upsampled(maps, shape, size, Values::Given, |value| u8::from(value > threshold))
 }
@@ -65,17 +67,22 @@ enum Values {
 }
 
 /// Upsamples each map and makes a cell of each value.
-fn upsampled<T: Clone + Default + Send>(
+fn upsampled<T: Send>(
     maps: &[f32],
     [slices, rows, columns]: [usize; 3],
     size: [usize; 2],
     values: Values,
     cell: impl Fn(f32) -> T + Copy + Sync,
 ) -> Vec<T> {
-    let mut result = vec![T::default(); slices * size[0] * size[1]];
+    let len = slices * size[0] * size[1];
+    if maps.is_empty() || len == 0 {
+        return Vec::new();
+    }
+    let mut result = Vec::with_capacity(len);
     let (down, across) = (Linear::new(rows, size[0]), Linear::new(columns, size[1]));
     let ends = [down.only(&down.ends()), across.only(&across.ends())];
-    let maps = maps.par_chunks(rows * columns).zip(result.par_chunks_mut(size[0] * size[1]));
+    let room = &mut result.spare_capacity_mut()[..len];
+    let maps = maps.par_chunks_exact(rows * columns).zip(room.par_chunks_exact_mut(size[0] * size[1]));
     maps.for_each(|(map, cells)| {
         let mut map: Vec<f32> = map.iter().map(|value| finite(*value)).collect();
         if let Values::Shares = values {
@@ -84,6 +91,9 @@ fn upsampled<T: Clone + Default + Send>(
         let wide = across.widened(&map, columns);
         widest(fill, (&wide, &down, size[1], cells, cell));
     });
+    // SAFETY: the caller checked that there are as many maps as slices, and each has filled its cells: as many rows as the
+    // axis has outputs, each to its last column.
+    unsafe { result.set_len(len) };
     result
 }
 
@@ -91,10 +101,8 @@ fn upsampled<T: Clone + Default + Send>(
 /// straight: the extremes are among the first and last ones there, the `ends`.
 fn shares(map: &mut [f32], columns: usize, [down, across]: &[Linear; 2]) {
     let wide = across.widened(map, columns);
-    let mut values = vec![0.0; down.low.len() * across.low.len()];
-    widest(fill, (&wide, down, across.low.len(), &mut values, |value| value));
-    let lowest = values.iter().copied().fold(f32::MAX, f32::min);
-    let extent = values.iter().copied().fold(f32::MIN, f32::max) - lowest;
+    let [lowest, highest] = widest(range, (&wide, down, across.low.len()));
+    let extent = highest - lowest;
     if extent < LEAST_RANGE {
         map.fill(0.0);
     } else {
@@ -102,15 +110,35 @@ fn shares(map: &mut [f32], columns: usize, [down, across]: &[Linear; 2]) {
     }
 }
 
-/// Cells of the values between rows of a widened map.
+/// The lowest and the highest value between rows of a widened map, found for each column, then among them.
 #[inline(always)]
-fn fill<T>((wide, down, columns, cells, cell): (&[f32], &Linear, usize, &mut [T], impl Fn(f32) -> T)) {
-    let rows = wide.len() / columns;
-    for ((cells, low), fraction) in cells.chunks_exact_mut(columns).zip(&down.low).zip(&down.fraction) {
-        let low = *low as usize;
-        let row = |row: usize| &wide[row.min(rows - 1) * columns..][..columns];
-        for ((out, above), below) in cells.iter_mut().zip(row(low)).zip(row(low + 1)) {
-            *out = cell(lerp(*above, *below, *fraction));
+fn range((wide, down, columns): (&[f32], &Linear, usize)) -> [f32; 2] {
+    let (mut lowest, mut highest) = (vec![f32::MAX; columns], vec![f32::MIN; columns]);
+    for (low, fraction) in down.low.iter().zip(&down.fraction) {
+        let rows = neighbors(wide, columns, *low as usize);
+        for (((lowest, highest), above), below) in lowest.iter_mut().zip(&mut highest).zip(rows[0]).zip(rows[1]) {
+            let value = lerp(*above, *below, *fraction);
+            *lowest = if value < *lowest { value } else { *lowest };
+            *highest = if value > *highest { value } else { *highest };
         }
     }
+    [lowest.into_iter().fold(f32::MAX, f32::min), highest.into_iter().fold(f32::MIN, f32::max)]
+}
+
+/// Writes the cells of the values between rows of a widened map.
+#[inline(always)]
+fn fill<T>((wide, down, columns, cells, cell): (&[f32], &Linear, usize, &mut [MaybeUninit<T>], impl Fn(f32) -> T)) {
+    for ((cells, low), fraction) in cells.chunks_exact_mut(columns).zip(&down.low).zip(&down.fraction) {
+        let [above, below] = neighbors(wide, columns, *low as usize);
+        for ((out, above), below) in cells.iter_mut().zip(above).zip(below) {
+            out.write(cell(lerp(*above, *below, *fraction)));
+        }
+    }
+}
+
+/// A row of a widened map and the next, if there is one.
+#[inline(always)]
+fn neighbors(wide: &[f32], columns: usize, row: usize) -> [&[f32]; 2] {
+    let last = wide.len() / columns - 1;
+    [row, (row + 1).min(last)].map(|row| &wide[row * columns..][..columns])
 }

@@ -71,9 +71,6 @@ pub fn activation(
 /// the device fails.
 pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
     check_maps(maps.len(), shape)?;
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
     if on_processor(client) {
         return Ok(host::normalized(maps, shape, size));
     }
@@ -92,14 +89,13 @@ pub fn region(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
-    check_maps(maps.len(), shape)?;
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
-    if on_processor(client) {
-        return Ok(host::region(maps, shape, size, threshold));
-    }
-    on_device::packed_region(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
+    cut(
+        client,
+        maps,
+        shape,
+        |maps| host::region(maps, shape, size, threshold),
+        |maps| on_device::packed_region(maps, shape, size, threshold),
+    )
 }
 
 /// From features to regions: [`activation`], then [`region`], the maps left on the device.
@@ -187,14 +183,28 @@ pub fn above(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
+    cut(
+        client,
+        maps,
+        shape,
+        |maps| host::above(maps, shape, size, threshold),
+        |maps| on_device::packed_above(maps, shape, size, threshold),
+    )
+}
+
+/// The mask of maps of a shape, by the host where the device is a processor.
+fn cut(
+    client: &Client,
+    maps: &[f32],
+    shape: [usize; 3],
+    by_host: impl Fn(&[f32]) -> Vec<u8>,
+    by_device: impl Fn(&Array<f32>) -> Result<Bits, KernelError>,
+) -> Result<Vec<u8>, KernelError> {
     check_maps(maps.len(), shape)?;
-    if maps.is_empty() || size[0] * size[1] == 0 {
-        return Ok(Vec::new());
-    }
     if on_processor(client) {
-        return Ok(host::above(maps, shape, size, threshold));
+        return Ok(by_host(maps));
     }
-    on_device::packed_above(&Array::upload(client, maps), shape, size, threshold)?.unpacked()
+    by_device(&Array::upload(client, maps))?.unpacked()
 }
 
 /// Bytes that [`on_device::activation`] moves, of features of `element` bytes: each feature and weight once, the maps

@@ -239,7 +239,7 @@ fn widen_kernel(maps: &[f32], left: &[u32], across: &[f32], out: &mut [f32], col
     }
 }
 
-/// A vector of an upsampled map, `vectors` of which make a row.
+/// A vector of the upsampled maps, `vectors` of which make a row.
 #[cube]
 fn upsampled<N: Size>(
     wide: &[Vector<f32, N>],
@@ -247,20 +247,23 @@ fn upsampled<N: Size>(
     fraction: &[f32],
     rows: usize,
     vectors: usize,
-    slice: usize,
-    index: usize,
+    position: usize,
 ) -> Vector<f32, N> {
-    let row = index / vectors;
-    let column = index % vectors;
+    let row = position / vectors;
+    let column = position % vectors;
+    let first = row / low.len() * rows;
+    let row = row % low.len();
     let top = low[row] as usize;
-    let upper = wide[(slice * rows + top) * vectors + column];
-    let lower = wide[(slice * rows + min(top + 1, rows - 1)) * vectors + column];
+    let upper = wide[(first + top) * vectors + column];
+    let lower = wide[(first + min(top + 1, rows - 1)) * vectors + column];
     upper + Vector::new(fraction[row]) * (lower - upper)
 }
 
-/// The share of the range `[lowest, highest]` that lies below each value.
+/// The share of the range of a slice that lies below each value.
 #[cube]
-fn share<N: Size>(value: Vector<f32, N>, lowest: f32, highest: f32, least_range: f32) -> Vector<f32, N> {
+fn share<N: Size>(value: Vector<f32, N>, ranges: &[f32], slice: usize, least_range: f32) -> Vector<f32, N> {
+    let lowest = ranges[2 * slice];
+    let highest = ranges[2 * slice + 1];
     let range = highest - lowest;
     // A range of zero gives zeros without dividing by it.
     let divisor = select(range < least_range, 1.0f32, range);
@@ -330,10 +333,8 @@ fn shares_kernel<N: Size>(
     for k in 0..run {
         let position = ABSOLUTE_POS * run + k;
         if position < out.len() {
-            let slice = position / (low.len() * vectors);
-            let index = position % (low.len() * vectors);
-            let value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
-            out[position] = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
+            let value = upsampled::<N>(wide, low, fraction, rows, vectors, position);
+            out[position] = share::<N>(value, ranges, position / (low.len() * vectors), least_range);
         }
     }
 }
@@ -362,11 +363,9 @@ fn packed_kernel<N: Size>(
             for part in 0..in_a_word {
                 let position = word * in_a_word + part;
                 if position < all_vectors {
-                    let slice = position / (low.len() * vectors);
-                    let index = position % (low.len() * vectors);
-                    let mut value = upsampled::<N>(wide, low, fraction, rows, vectors, slice, index);
+                    let mut value = upsampled::<N>(wide, low, fraction, rows, vectors, position);
                     if comptime!(normalized) {
-                        value = share::<N>(value, ranges[2 * slice], ranges[2 * slice + 1], least_range);
+                        value = share::<N>(value, ranges, position / (low.len() * vectors), least_range);
                     }
                     let mut inside = 0u32;
                     #[unroll]

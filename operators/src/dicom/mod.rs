@@ -28,3 +28,4 @@ pub use instance::{Frame, Instance, Pixels, Source};
 pub(crate) use kernel::kernels;
 pub use kernel::{is_sharp, sharp_kernel};
 pub use object::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+pub use part10::data_set;

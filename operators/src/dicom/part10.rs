@@ -13,7 +13,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::file::{OpenFileOptions, ReadPreamble};
-use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, ReadError};
+use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, InMemDicomObject, ReadError};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use flate2::read::DeflateDecoder;
 
@@ -79,6 +79,24 @@ pub(crate) fn object_until(bytes: &[u8], last: Tag) -> Result<DefaultDicomObject
         }
     });
     Ok(object)
+}
+
+/// Reads a data set that stands alone, as a message carries it, up to its pixels.
+///
+/// # Errors
+///
+/// Refuses what does not nest, or nests too deep, before it is parsed: the parser goes as deep as its input. Refuses what
+/// cannot be parsed, and a transfer syntax that is not known.
+pub fn data_set(data: &[u8], syntax: &str) -> Result<InMemDicomObject, Refusal> {
+    let (syntax, data) = inflated(syntax.to_owned(), data)?;
+    let Some(known) = TransferSyntaxRegistry.get(&syntax) else {
+        let name = super::attribute::named(tags::TRANSFER_SYNTAX_UID);
+        return Err(Refusal::new(Reason::UnsupportedTransferSyntax, format!("{name} is {syntax}")));
+    };
+    let data = outline::trim(&data, encoding(&syntax))?;
+    let parse = AssertUnwindSafe(|| InMemDicomObject::read_dataset_with_ts(&*data, known));
+    let parsed = catch_unwind(parse).map_err(|_| Refusal::new(Reason::Malformed, "the data set breaks the parser"))?;
+    parsed.map_err(|error: ReadError| refusal(&error))
 }
 
 /// Undoes the compression of a whole data set, which is explicit little endian within.
@@ -171,13 +189,17 @@ fn guess(data: &[u8], len: usize) -> Option<&'static str> {
     }
 }
 
-/// Why the parser failed: an end that comes too early, or anything else.
+/// Why the parser failed: an end that comes too early, or anything else. The parser quotes values, which stay out.
 fn refusal(error: &(dyn Error + 'static)) -> Refusal {
-    let mut detail = error.to_string();
+    let unquoted = |error: &(dyn Error + 'static)| {
+        let said = error.to_string();
+        said.split(['"', '`', '[']).next().unwrap_or_default().trim_end().to_owned()
+    };
+    let mut detail = unquoted(error);
     let mut reason = Reason::Malformed;
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let said = error.to_string();
+        let said = unquoted(error);
         if !detail.contains(&said) {
             detail = format!("{detail}: {said}");
         }
@@ -224,6 +246,23 @@ mod tests {
         assert_eq!(told(b"1.2.840.10008.1.2\0", MODALITY), (ct.clone(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()));
         assert_eq!(told(little, implicit), (ct.clone(), uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()));
         assert_eq!(told(little, b"\x00\x08\x00\x60CS\x00\x02CT"), (ct, EXPLICIT_VR_BIG_ENDIAN.to_owned()));
+    }
+
+    #[test]
+    fn a_message_that_nests_too_deep_is_refused_before_it_is_parsed() {
+        let set = data_set(MODALITY, uids::EXPLICIT_VR_LITTLE_ENDIAN).expect("one element");
+        assert_eq!(super::super::attribute::text(&set, tags::MODALITY).as_deref(), Some("CT"));
+        let nested = b"\x08\x00\x40\x11SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF".repeat(100_000);
+        let refusal = data_set(&nested, uids::EXPLICIT_VR_LITTLE_ENDIAN).expect_err("too deep");
+        assert_eq!((refusal.reason, refusal.detail.as_str()), (Reason::Malformed, "more than 32 nested sequences"));
+    }
+
+    #[test]
+    fn what_a_parser_quotes_is_not_repeated() {
+        let said = |text: &str| refusal(&std::io::Error::other(text.to_owned())).detail;
+        assert_eq!(said("Invalid Date value element `20010203` at position 7"), "Invalid Date value element");
+        assert_eq!(said("Unexpected token PrimitiveValue(Str(\"A^B\"))"), "Unexpected token PrimitiveValue(Str(");
+        assert_eq!(said("Could not read item header"), "Could not read item header");
     }
 
     #[test]

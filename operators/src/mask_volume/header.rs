@@ -4,13 +4,21 @@ use super::affine::Affine;
 
 const HEADER_BYTES: i32 = 348;
 const OFFSET_BYTES: f32 = 352.0;
-const UINT8: i16 = 2;
 const MILLIMETERS: u8 = 2;
 const SCANNER_ANATOMICAL: i16 = 1;
-const LABEL: i16 = 1002;
+
+/// What voxels are stored as.
+pub(super) struct Kind {
+    /// `datatype` of the format.
+    pub(super) datatype: i16,
+    /// Bits of a voxel.
+    pub(super) bits: i16,
+    /// `intent_code` of the format, and its name.
+    pub(super) intent: (i16, &'static str),
+}
 
 /// The 348 bytes of the header and four that say that no extension follows.
-pub(super) fn header(axes: [i16; 3], affine: &Affine) -> Vec<u8> {
+pub(super) fn header(axes: [i16; 3], affine: &Affine, kind: &Kind) -> Vec<u8> {
     let [x, y, z] = affine.sizes().map(single);
     let quaternion = affine.quaternion();
     let handed = quaternion.map_or(1.0, |(_, sign)| single(sign));
@@ -19,11 +27,11 @@ pub(super) fn header(axes: [i16; 3], affine: &Affine) -> Vec<u8> {
     bytes.put(&[0; 36]); // unused, and dim_info
     [3, axes[0], axes[1], axes[2], 1, 1, 1, 1].iter().for_each(|n| bytes.put(&n.to_le_bytes())); // dim
     bytes.floats(&[0.0; 3]); // intent_p1..3
-    [LABEL, UINT8, 8, 0].iter().for_each(|n| bytes.put(&n.to_le_bytes())); // intent_code, datatype, bitpix, slice_start
+    [kind.intent.0, kind.datatype, kind.bits, 0].iter().for_each(|n| bytes.put(&n.to_le_bytes())); // intent_code, datatype, bitpix, slice_start
     bytes.floats(&[handed, x, y, z, 0.0, 0.0, 0.0, 0.0]); // pixdim
     bytes.floats(&[OFFSET_BYTES, 1.0, 0.0]); // vox_offset, scl_slope, scl_inter
     bytes.put(&[0, 0, 0, MILLIMETERS]); // slice_end, slice_code, xyzt_units
-    bytes.floats(&[1.0, 0.0, 0.0, 0.0]); // cal_max, cal_min, slice_duration, toffset
+    bytes.floats(&[if kind.bits == 8 { 1.0 } else { 0.0 }, 0.0, 0.0, 0.0]); // cal_max, cal_min, slice_duration, toffset
     bytes.put(&[0; 8]); // unused
     bytes.words(&affine.description(), 80); // descrip
     bytes.words("", 24); // aux_file
@@ -37,7 +45,7 @@ pub(super) fn header(axes: [i16; 3], affine: &Affine) -> Vec<u8> {
         let [i, j, k] = affine.steps.map(|step| single(step[at]));
         bytes.floats(&[i, j, k, single(affine.origin[at])]); // srow_x, srow_y, srow_z
     }
-    bytes.words("hemorrhage", 16); // intent_name
+    bytes.words(kind.intent.1, 16); // intent_name
     bytes.put(b"n+1\0"); // magic
     bytes.put(&[0; 4]);
     bytes.0

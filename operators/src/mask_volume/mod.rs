@@ -20,6 +20,7 @@ use std::io::Write as _;
 use flate2::{Compression, GzBuilder};
 
 use self::affine::Affine;
+use self::header::Kind;
 use crate::record::{Geometry, Mask, Slice};
 
 /// Why there is no volume.
@@ -68,32 +69,78 @@ pub fn label_nifti(slices: &[(&Slice, Option<&Mask>)]) -> Result<Vec<u8>, Volume
 }
 
 fn written(slices: &[(&Slice, Option<&Mask>)], value: fn(u8) -> u8) -> Result<Vec<u8>, VolumeError> {
-    let (first, _) = slices.first().ok_or(VolumeError::Empty)?;
-    let Geometry { rows, columns, .. } = first.geometry;
-    let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    let axes = [axis(size(columns))?, axis(size(rows))?, axis(slices.len())?];
-    let pixels = size(rows) * size(columns);
-
-    let mut voxels = Vec::with_capacity(pixels * slices.len());
+    let mut voxels = Vec::new();
     for (slice, mask) in slices {
+        let pixels = pixels(slice);
+        match mask {
+            None => voxels.resize(voxels.len() + pixels, 0),
+            Some(mask) if mask.voxels.len() == pixels => voxels.extend(mask.voxels.iter().map(|voxel| value(*voxel))),
+            Some(mask) => return Err(VolumeError::Mask { voxels: mask.voxels.len(), pixels }),
+        }
+    }
+    let slices: Vec<&Slice> = slices.iter().map(|(slice, _)| *slice).collect();
+    compressed(&file(&slices, &Voxels::Labels(voxels))?)
+}
+
+/// The voxels of a volume, `[slices, rows, columns]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Voxels {
+    /// Labels of 8 bits.
+    Labels(Vec<u8>),
+    /// Labels as floats, as some tools write them.
+    Floats(Vec<f32>),
+    /// HU.
+    Hu(Vec<i16>),
+}
+
+/// A `.nii` file of the voxels of some slices, in the order given.
+///
+/// # Errors
+///
+/// Returns [`VolumeError`] if there is no slice, the slices differ in matrix, or there are not as many voxels.
+pub fn file(slices: &[&Slice], voxels: &Voxels) -> Result<Vec<u8>, VolumeError> {
+    const LABEL: (i16, &str) = (1002, "hemorrhage");
+    let first = slices.first().ok_or(VolumeError::Empty)?;
+    let Geometry { rows, columns, .. } = first.geometry;
+    for slice in slices {
         let own = &slice.geometry;
         if (own.rows, own.columns) != (rows, columns) {
             return Err(VolumeError::Matrices(rows, columns, own.rows, own.columns));
         }
-        match mask {
-            None => voxels.resize(voxels.len() + pixels, 0),
-            Some(mask) if mask.voxels.len() == pixels => {
-                voxels.extend(mask.voxels.iter().map(|voxel| value(*voxel)));
-            }
-            Some(mask) => return Err(VolumeError::Mask { voxels: mask.voxels.len(), pixels }),
-        }
     }
+    let (kind, bytes): (Kind, Vec<u8>) = match voxels {
+        Voxels::Labels(voxels) => (Kind { datatype: 2, bits: 8, intent: LABEL }, voxels.clone()),
+        Voxels::Floats(voxels) => {
+            (Kind { datatype: 16, bits: 32, intent: LABEL }, voxels.iter().flat_map(|v| v.to_le_bytes()).collect())
+        }
+        Voxels::Hu(voxels) => {
+            (Kind { datatype: 4, bits: 16, intent: (0, "") }, voxels.iter().flat_map(|v| v.to_le_bytes()).collect())
+        }
+    };
+    let (voxels, pixels) = (bytes.len() * 8 / usize::from(kind.bits.unsigned_abs()), pixels(first) * slices.len());
+    if voxels != pixels {
+        return Err(VolumeError::Mask { voxels, pixels });
+    }
+    let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let axes = [axis(size(columns))?, axis(size(rows))?, axis(slices.len())?];
+    let geometries: Vec<&Geometry> = slices.iter().map(|slice| &slice.geometry).collect();
+    Ok([header::header(axes, &Affine::of(&geometries), &kind), bytes].concat())
+}
 
-    let geometries: Vec<&Geometry> = slices.iter().map(|(slice, _)| &slice.geometry).collect();
+/// A file as `.gz`: the same bytes give the same bytes.
+///
+/// # Errors
+///
+/// Returns [`VolumeError::Compress`] if it cannot be compressed.
+pub fn compressed(bytes: &[u8]) -> Result<Vec<u8>, VolumeError> {
     let mut file = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::default());
-    file.write_all(&header::header(axes, &Affine::of(&geometries)))?;
-    file.write_all(&voxels)?;
+    file.write_all(bytes)?;
     Ok(file.finish()?)
+}
+
+fn pixels(slice: &Slice) -> usize {
+    let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    size(slice.geometry.rows).saturating_mul(size(slice.geometry.columns))
 }
 
 fn axis(len: usize) -> Result<i16, VolumeError> {

@@ -37,6 +37,17 @@ impl Arch {
         matches!(self, Self::ResNet50 | Self::ResNet101)
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+            Self::ResNet50 => "resnet50",
+            Self::ResNet101 => "resnet101",
+        }
+    }
+
     /// Channels that a block gives per channel of its 3x3 convolution.
     pub(crate) fn expansion(self) -> usize {
         if self.bottleneck() { 4 } else { 1 }
@@ -214,6 +225,21 @@ impl Card {
             return refuse(format!("gate is {}, must be in 0..=1", self.gate));
         }
         Ok(())
+    }
+
+    /// Refuses a card whose encoder has other shapes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ModelError::Architecture`] that tells both.
+    pub fn same_encoder(&self, other: &Self) -> Result<(), ModelError> {
+        let shape = |card: &Self| (card.arch.word(), card.width, card.windows.len());
+        if shape(self) == shape(other) {
+            return Ok(());
+        }
+        let reason =
+            format!("the encoder is {:?} (arch, width, windows), that to begin with {:?}", shape(self), shape(other));
+        Err(ModelError::Architecture { reason })
     }
 
     /// D: numbers in a slice's pooled feature.

@@ -18,6 +18,7 @@ mod device;
 mod engine;
 mod error;
 mod head;
+pub mod import;
 mod network;
 mod resnet;
 mod unet;

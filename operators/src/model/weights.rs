@@ -10,6 +10,9 @@ use kernels::Device;
 use super::{Card, ModelError, Network, device};
 use crate::record::Digest;
 
+/// The configuration of a training lies beside the card under this name.
+pub(crate) const CONFIG: &str = "config.json";
+
 /// The networks as bytes of a safetensors file: the same weights give the same bytes.
 pub(crate) fn write(name: &str, network: &Network) -> Result<Vec<u8>, ModelError> {
     let refused = |error: burn_store::SafetensorsStoreError| ModelError::Weights {
@@ -92,7 +95,8 @@ fn find(path: &Path) -> Result<PathBuf, ModelError> {
     let mut cards = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
-        if file.extension().is_some_and(|extension| extension == "json") {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.ends_with(".json") && name != CONFIG {
             cards.push(file);
         }
     }

@@ -93,6 +93,20 @@ pub fn contact_sheet(slices: &[OverlaySlice<'_>]) -> Result<Vec<u8>, OverlayErro
     Ok(canvas.png()?)
 }
 
+/// Draws one slice with the outlines of two masks, `[rows, columns]` of the plane, not 0 inside: the first green, the second
+/// red, yellow where both go. Gives the bytes of a PNG file of 256 x 256.
+///
+/// # Errors
+///
+/// As [`contact_sheet`].
+pub fn compared(plane: &Plane, spacing_mm: [f64; 2], first: &[u8], second: &[u8]) -> Result<Vec<u8>, OverlayError> {
+    let [first, second] = [first, second].map(|mask| Mask { voxels: mask.to_vec() });
+    let slice = OverlaySlice { plane, spacing_mm, mask: Some(&second), pseudo_mask: Some(&first), probability: 0.0 };
+    let mut canvas = Canvas::new(TILE, TILE);
+    tile::compared(&mut canvas, &slice)?;
+    Ok(canvas.png()?)
+}
+
 /// What the colors mean.
 fn heading(canvas: &mut Canvas) {
     let mut left = MARGIN;

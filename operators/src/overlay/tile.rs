@@ -10,9 +10,39 @@ const WINDOW_HU: [i32; 2] = [0, 80];
 const LIKELY_PERCENT: usize = 50;
 const LIKELY: Color = [255, 176, 32];
 const UNLIKELY: Color = [139, 148, 158];
+/// Outline of the first of two masks, and of both.
+const FIRST: Color = [74, 222, 128];
+const BOTH: Color = [250, 204, 21];
 const TRACK: Color = [33, 38, 45];
 const BAR: usize = 4;
 const INSET: usize = 7;
+
+/// Draws the pixels of a slice with its upper left corner at `[row, column]`; gives where those of the view begin.
+fn ground(canvas: &mut Canvas, [top, left]: [usize; 2], view: &View, slice: &OverlaySlice<'_>) -> [usize; 2] {
+    canvas.fill([top, left], [TILE; 2], [0; 3]);
+    let [above, beside] = [(TILE - view.rows) / 2 + top, (TILE - view.columns) / 2 + left];
+    let greys = view.greys(slice);
+    for row in 0..view.rows {
+        for column in 0..view.columns {
+            canvas.put([above + row, beside + column], [greys[row * view.columns + column]; 3]);
+        }
+    }
+    [above, beside]
+}
+
+/// Draws a slice with the outlines of both masks, in colors that tell which goes where.
+pub(super) fn compared(canvas: &mut Canvas, slice: &OverlaySlice<'_>) -> Result<(), OverlayError> {
+    let view = View::new(slice)?;
+    let [above, beside] = ground(canvas, [0, 0], &view, slice);
+    let outline = |mask: Option<&Mask>| mask.map(|mask| view.outline(mask)).unwrap_or_default();
+    let (first, second) = (outline(slice.pseudo_mask), outline(slice.mask));
+    first.iter().for_each(|[row, column]| canvas.put([above + row, beside + column], FIRST));
+    let also: std::collections::BTreeSet<&[usize; 2]> = first.iter().collect();
+    for place @ [row, column] in &second {
+        canvas.put([above + row, beside + column], if also.contains(place) { BOTH } else { OUTLINE_SEGMENTATION });
+    }
+    Ok(())
+}
 
 /// Draws a slice with its upper left corner at `[row, column]`.
 pub(super) fn draw(
@@ -22,14 +52,7 @@ pub(super) fn draw(
     slice: &OverlaySlice<'_>,
 ) -> Result<(), OverlayError> {
     let view = View::new(slice)?;
-    canvas.fill([top, left], [TILE; 2], [0; 3]);
-    let [above, beside] = [(TILE - view.rows) / 2 + top, (TILE - view.columns) / 2 + left];
-    let greys = view.greys(slice);
-    for row in 0..view.rows {
-        for column in 0..view.columns {
-            canvas.put([above + row, beside + column], [greys[row * view.columns + column]; 3]);
-        }
-    }
+    let [above, beside] = ground(canvas, [top, left], &view, slice);
     for (mask, color) in [(slice.pseudo_mask, OUTLINE_PSEUDO_MASK), (slice.mask, OUTLINE_SEGMENTATION)] {
         for [row, column] in mask.map(|mask| view.outline(mask)).unwrap_or_default() {
             canvas.put([above + row, beside + column], color);

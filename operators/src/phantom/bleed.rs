@@ -16,8 +16,8 @@ use crate::labels::Subtype;
 struct Statistics {
     /// Scans of 192 with it.
     scans: f32,
-    /// Volume of the main lesion, mL, at the probabilities of [`QUANTILES`] (the row of volumes for each scan).
-    main: [f32; 6],
+    /// Volume in a scan, mL, at the probabilities of [`QUANTILES`].
+    whole: [f32; 6],
     /// Volume of further lesions, mL, the same way (the row of lesions).
     further: [f32; 6],
     /// Weights of one, two, ... lesions.
@@ -31,40 +31,48 @@ const QUANTILES: [f32; 6] = [0.0, 0.25, 0.5, 0.75, 0.95, 1.0];
 const STATISTICS: [Statistics; 5] = [
     Statistics {
         scans: 23.0,
-        main: [0.4, 2.2, 5.07, 15.9, 50.0, 120.0],
+        whole: [0.4, 2.2, 5.07, 15.9, 50.0, 120.0],
         further: [0.1, 0.49, 3.93, 11.24, 36.8, 60.0],
         lesions: &[9.0, 1.0],
         hu: [57.7, 9.4],
     },
     Statistics {
         scans: 126.0,
-        main: [0.2, 2.3, 9.33, 31.7, 70.0, 120.0],
+        whole: [0.2, 2.3, 9.33, 31.7, 70.0, 120.0],
         further: [0.05, 0.22, 1.24, 7.52, 20.0, 40.0],
         lesions: &[6.0, 3.0, 1.0],
         hu: [49.7, 7.3],
     },
     Statistics {
         scans: 104.0,
-        main: [0.15, 0.6, 2.27, 8.4, 20.0, 45.0],
+        whole: [0.15, 0.6, 2.27, 8.4, 20.0, 45.0],
         further: [0.05, 0.16, 0.54, 2.01, 6.0, 10.0],
         lesions: &[3.0, 4.0, 2.0],
         hu: [43.5, 8.7],
     },
     Statistics {
         scans: 109.0,
-        main: [0.2, 0.9, 1.95, 9.7, 25.0, 50.0],
+        whole: [0.2, 0.9, 1.95, 9.7, 25.0, 50.0],
         further: [0.03, 0.08, 0.18, 0.47, 2.6, 6.0],
         lesions: &[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0],
         hu: [45.6, 6.8],
     },
     Statistics {
         scans: 70.0,
-        main: [0.4, 2.3, 6.01, 23.4, 70.0, 130.0],
+        whole: [0.4, 2.3, 6.01, 23.4, 70.0, 130.0],
         further: [0.05, 0.16, 0.54, 2.47, 20.0, 40.0],
         lesions: &[4.0, 3.0, 2.0],
         hu: [50.5, 13.6],
     },
 ];
+
+/// The volumes of the lesions of a scan: the further ones as drawn, but half of the whole at most, and the main one first, with
+/// what they leave.
+fn divided(whole_ml: f32, further_ml: &[f32]) -> Vec<f32> {
+    let sum: f32 = further_ml.iter().sum();
+    let part = if sum > 0.5 * whole_ml { 0.5 * whole_ml / sum } else { 1.0 };
+    std::iter::once(whole_ml - part * sum).chain(further_ml.iter().map(|ml| part * ml)).collect()
+}
 
 /// Where and how a lesion grows.
 #[derive(Clone, Debug)]
@@ -117,9 +125,9 @@ impl Bleeds {
             let mut stream = Stream::new(seed, index, kind.word());
             let count = 1 + stream.choice(statistics.lesions);
             let hu = stream.about(statistics.hu[0], statistics.hu[1]);
-            for number in 0..count {
-                let table = if number == 0 { &statistics.main } else { &statistics.further };
-                let volume_ml = quantile(table, stream.unit());
+            let whole_ml = quantile(&statistics.whole, stream.unit());
+            let further: Vec<f32> = (1..count).map(|_| quantile(&statistics.further, stream.unit())).collect();
+            for volume_ml in divided(whole_ml, &further) {
                 let hu = (hu + stream.about(0.0, 3.0)).clamp(32.0, 82.0);
                 bleeds.lesions.push(Lesion::new(kind, volume_ml, hu, anatomy, seen, &mut stream));
             }
@@ -434,10 +442,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn further_lesions_are_part_of_the_whole() {
+        assert_eq!(divided(4.0, &[]), [4.0]);
+        assert_eq!(divided(4.0, &[0.5, 1.0]), [2.5, 0.5, 1.0]);
+        assert_eq!(divided(4.0, &[3.0, 5.0]), [2.0, 0.75, 1.25]);
+    }
+
+    #[test]
     fn quantiles_return_the_table() {
         for statistics in &STATISTICS {
-            for (probability, ml) in QUANTILES.iter().zip(statistics.main) {
-                assert!((quantile(&statistics.main, *probability) / ml - 1.0).abs() < 1e-4);
+            for (probability, ml) in QUANTILES.iter().zip(statistics.whole) {
+                assert!((quantile(&statistics.whole, *probability) / ml - 1.0).abs() < 1e-4);
             }
         }
     }

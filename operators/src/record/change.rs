@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceUid, Rejection, SeriesKey, Sign, Slice};
+use super::{Digest, InstanceUid, Rejection, Role, SeriesKey, Sign, Slice};
 
 /// A change, at one tick.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,14 @@ pub enum Change {
         /// The series.
         key: SeriesKey,
     },
+    /// A series was let go before the graph was started: of each of its results that is published, the version, and what
+    /// made it if it is not withdrawn. What comes later goes on from there.
+    Remembered {
+        /// The series.
+        key: SeriesKey,
+        /// Its newest results.
+        results: Vec<(Role, u64, Option<Digest>)>,
+    },
 }
 
 impl Change {
@@ -55,7 +63,8 @@ impl Change {
             | Self::Withdrawn { key, .. }
             | Self::Signed { key, .. }
             | Self::Released { key }
-            | Self::Returned { key } => Some(key),
+            | Self::Returned { key }
+            | Self::Remembered { key, .. } => Some(key),
             Self::Refused(_) => None,
         }
     }

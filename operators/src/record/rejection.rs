@@ -43,6 +43,14 @@ pub enum Reason {
     SharpKernel,
     /// A rule of the configuration leaves it out.
     NotSelected,
+    /// Nobody says what a case or a slice shows.
+    MissingLabel,
+    /// A case has no mask.
+    MissingMask,
+    /// A label or a mask of images that are not there.
+    MissingImage,
+    /// A mask that does not fit its images.
+    Mismatch,
 }
 
 impl Reason {
@@ -67,6 +75,10 @@ impl Reason {
             Self::DuplicatePosition => "duplicate_position",
             Self::SharpKernel => "sharp_kernel",
             Self::NotSelected => "not_selected",
+            Self::MissingLabel => "missing_label",
+            Self::MissingMask => "missing_mask",
+            Self::MissingImage => "missing_image",
+            Self::Mismatch => "mismatch",
         }
     }
 }

@@ -39,6 +39,17 @@ pub struct Confusion {
 }
 
 impl Confusion {
+    /// The decisions of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            true_positives: self.true_positives + other.true_positives,
+            false_negatives: self.false_negatives + other.false_negatives,
+            false_positives: self.false_positives + other.false_positives,
+            true_negatives: self.true_negatives + other.true_negatives,
+        }
+    }
+
     /// Counts decisions: a score at or above `gate` is a finding.
     #[must_use]
     pub fn at(gate: f32, scores: &[f32], labels: &[bool]) -> Self {
@@ -153,13 +164,9 @@ pub fn auc_interval(cases: &[(Vec<f32>, Vec<bool>)], draws: usize, seed: u64) ->
     super::statistics::bootstrap(&cases, area, draws, seed)
 }
 
-/// How probabilities compare with what happened: the mean over probabilities of the distance between them and the share of
-/// positives, in ten bins of equal width; `None` of nothing.
-///
-/// Source: Naeini et al. 2015 (expected calibration error).
-#[must_use]
+/// Probabilities in ten bins of equal width: their sum, the positives and the count of each.
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bin of ten")]
-pub fn calibration_error(probabilities: &[f32], labels: &[bool]) -> Option<f64> {
+fn bins(probabilities: &[f32], labels: &[bool]) -> [(f64, u32, u32); 10] {
     let mut bins = [(0.0, 0_u32, 0_u32); 10];
     for (probability, label) in probabilities.iter().zip(labels) {
         let bin = &mut bins[((probability.clamp(0.0, 1.0) * 10.0) as usize).min(9)];
@@ -167,9 +174,26 @@ pub fn calibration_error(probabilities: &[f32], labels: &[bool]) -> Option<f64> 
         bin.1 += u32::from(*label);
         bin.2 += 1;
     }
+    bins
+}
+
+/// How probabilities compare with what happened: the mean over probabilities of the distance between them and the share of
+/// positives, in ten bins of equal width; `None` of nothing.
+///
+/// Source: Naeini et al. 2015 (expected calibration error).
+#[must_use]
+pub fn calibration_error(probabilities: &[f32], labels: &[bool]) -> Option<f64> {
+    let bins = bins(probabilities, labels);
     let all: u32 = bins.iter().map(|bin| bin.2).sum();
     let off: f64 = bins.iter().map(|(sum, positives, _)| (sum - f64::from(*positives)).abs()).sum();
     (all > 0).then(|| off / f64::from(all))
+}
+
+/// Mean probability and share of positives of each of ten bins of equal width that is not empty.
+#[must_use]
+pub fn reliability(probabilities: &[f32], labels: &[bool]) -> Vec<[f64; 2]> {
+    let bins = bins(probabilities, labels).into_iter().filter(|(_, _, count)| *count > 0);
+    bins.map(|(sum, positives, count)| [sum / f64::from(count), f64::from(positives) / f64::from(count)]).collect()
 }
 
 /// `part / whole`, or `None` of nothing.

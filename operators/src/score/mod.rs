@@ -13,8 +13,12 @@
 //! which stands beside it.
 
 pub mod auc;
+pub mod compare;
+pub mod folds;
 pub mod instance;
 pub mod overlap;
+pub mod picture;
+mod plot;
 mod report;
 pub mod statistics;
 pub mod surface;
@@ -29,13 +33,15 @@ use auc::Confusion;
 use instance::{Case, Instance, Outcome};
 use overlap::{Overlap, union};
 
-pub use report::report;
+pub use report::{Arm, Curve, Report, report};
 
 /// What was predicted of a series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesPrediction {
     /// The series.
     pub series: SeriesUid,
+    /// A probability at or above it is a finding.
+    pub gate: f32,
     /// Its slices.
     pub slices: Vec<SlicePrediction>,
 }
@@ -58,6 +64,8 @@ pub struct SlicePrediction {
 pub struct SeriesTruth {
     /// The series.
     pub series: SeriesUid,
+    /// Whose it is: patients are what tests compare and intervals draw.
+    pub patient: String,
     /// Rows and columns of its slices, if all have as many.
     pub size: Option<[usize; 2]>,
     /// The distance of voxels: between slices, between rows, between columns, mm.
@@ -73,6 +81,9 @@ pub struct SliceTruth {
     pub instance: InstanceUid,
     /// Whether it shows any hemorrhage.
     pub label: bool,
+    /// Whether it shows each subtype, in the order of [`Subtype::ALL`]; `None` where nobody says. A mask that tells subtypes
+    /// says it itself.
+    pub subtypes: [Option<bool>; 5],
     /// `[rows, columns]`: 0, or the value of a subtype; a binary mask says 1. `None` where nobody drew one.
     pub mask: Option<Vec<u8>>,
     /// Volume of a voxel, mL.
@@ -94,7 +105,7 @@ pub struct SizeError {
 /// All scores of a data set; the content of `metrics.json`. A score that has no value is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The gate of slices and series: a probability at or above it is a finding.
+    /// The gate of slices and series, a probability at or above which is a finding: its mean over series.
     pub gate: f32,
     /// Slices of the truth without a prediction.
     pub missing_slices: u64,
@@ -110,10 +121,47 @@ pub struct Metrics {
     pub union: Masks,
     /// The same three by the protocol of INSTANCE 2022, for series that are volumes.
     pub instance: BTreeMap<String, Instance>,
-    /// Each subtype by its word; none where the masks are binary.
+    /// Each subtype by its word; none where neither masks nor labels tell subtypes.
     pub subtypes: BTreeMap<String, SubtypeScores>,
     /// The ROC curve of slices: false positive rate and sensitivity.
     pub roc: Vec<[f64; 2]>,
+    /// Mean probability and share of positives, of slices in bins of probability.
+    pub reliability: Vec<[f64; 2]>,
+    /// Each series.
+    pub cases: Vec<CaseScore>,
+}
+
+/// The names of the three masks, in the order in which they are scored.
+pub const MASKS: [&str; 3] = ["segmentation", "pseudo_mask", "union"];
+
+/// Scores of one series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaseScore {
+    /// The series.
+    pub series: String,
+    /// Whose it is.
+    pub patient: String,
+    /// Whether it shows any hemorrhage.
+    pub positive: bool,
+    /// Its probability.
+    pub probability: f32,
+    /// Each mask by its name; none where nobody drew the truth.
+    pub masks: BTreeMap<String, CaseMask>,
+}
+
+/// A mask of one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaseMask {
+    /// Slices with a truth that is not empty.
+    pub slices: u32,
+    /// Mean Dice over these slices.
+    pub dice: Option<f64>,
+    /// Dice of the volume, if its truth is not empty.
+    pub volume_dice: Option<f64>,
+    /// Predicted volume, mL.
+    pub predicted_ml: f64,
+    /// True volume, mL.
+    pub true_ml: f64,
 }
 
 /// How well probabilities find positives.
@@ -188,21 +236,31 @@ pub struct SubtypeScores {
 /// # Errors
 ///
 /// Returns [`SizeError`] for the first mask that differs in size from its truth.
-pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth], gate: f32) -> Result<Metrics, SizeError> {
+pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth]) -> Result<Metrics, SizeError> {
+    let gates: BTreeMap<&SeriesUid, f32> = predictions.iter().map(|series| (&series.series, series.gate)).collect();
+    let mut gate = Mean::default();
+    predictions.iter().for_each(|series| gate.add(series.gate.into()));
+    let gate = single(gate.value().unwrap_or(0.5));
     let known: BTreeMap<(&SeriesUid, &InstanceUid), &SlicePrediction> = predictions
         .iter()
         .flat_map(|series| series.slices.iter().map(move |slice| ((&series.series, &slice.instance), slice)))
         .collect();
+    // Masks that hold no value but 1 tell no subtypes; labels may.
+    let drawn = || truth.iter().flat_map(|case| &case.slices);
+    let masks_tell = drawn().filter_map(|slice| slice.mask.as_ref()).flatten().any(|value| *value > 1);
+    let told = masks_tell || drawn().any(|slice| slice.subtypes.iter().any(Option::is_some));
     let mut all = Slices::default();
     let mut series = Slices::default();
     let mut masks = [Tally::default(), Tally::default(), Tally::default()];
     let mut subtypes: [SubtypeTally; 5] = Default::default();
     let mut outcomes: [Vec<Outcome>; 3] = Default::default();
     let mut missing_slices = 0;
+    let mut cases = Vec::with_capacity(truth.len());
     for case in truth {
+        let gate = gates.get(&case.series).copied().unwrap_or(gate);
         let mut scores = Vec::with_capacity(case.slices.len());
         let mut volumes = Volumes::default();
-        all.begin_case();
+        all.begin_case(gate);
         for slice in &case.slices {
             let found = known.get(&(&case.series, &slice.instance)).copied();
             missing_slices += u64::from(found.is_none());
@@ -216,37 +274,53 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth], gate: f
             }
             volumes.add(drawn, &predicted);
             for (tally, subtype) in subtypes.iter_mut().zip(Subtype::ALL) {
-                tally.add(subtype, &predicted.mask, drawn, probability >= gate);
+                let own = match slice.subtypes[subtype.index()] {
+                    _ if masks_tell => Overlap::with(&predicted.mask, drawn, |value| value == subtype.value()),
+                    Some(true) => Overlap::of(&predicted.mask, drawn),
+                    _ => None,
+                };
+                tally.add(own, overlap::dice(&predicted.mask, drawn), probability >= gate);
             }
         }
-        series.begin_case();
-        series.add(highest(scores), case.slices.iter().any(|slice| slice.label));
+        series.begin_case(gate);
+        let (probability, positive) = (highest(scores), case.slices.iter().any(|slice| slice.label));
+        series.add(probability, positive);
         if let Some(of_case) = volumes.outcomes(case) {
             outcomes.iter_mut().zip(of_case).for_each(|(outcomes, outcome)| outcomes.push(outcome));
         }
         let drawn = case.slices.iter().any(|slice| slice.mask.is_some());
-        masks.iter_mut().for_each(|tally| tally.end_volume(drawn));
+        let of_case = masks.iter_mut().zip(MASKS).filter_map(|(tally, name)| Some((name, tally.end_volume(drawn)?)));
+        cases.push(CaseScore {
+            series: case.series.to_string(),
+            patient: case.patient.clone(),
+            positive,
+            probability,
+            masks: of_case.map(|(name, mask)| (name.to_owned(), mask)).collect(),
+        });
     }
     let [segmentation, pseudo_mask, union] = masks.map(Tally::scores);
-    let names = ["segmentation", "pseudo_mask", "union"].map(str::to_owned);
-    let instance = names.into_iter().zip(outcomes.map(|outcomes| Instance::of(&outcomes))).collect();
-    // Masks that hold no value but 1 tell no subtypes.
-    let drawn = truth.iter().flat_map(|case| &case.slices).filter_map(|slice| slice.mask.as_ref());
-    let told = drawn.flatten().any(|value| *value > 1);
+    let instance = MASKS.map(str::to_owned).into_iter().zip(outcomes.map(|outcomes| Instance::of(&outcomes)));
     let subtypes = Subtype::ALL.iter().zip(subtypes).filter(|_| told);
     let subtypes = subtypes.map(|(subtype, tally)| (subtype.word().to_owned(), tally.scores()));
     Ok(Metrics {
         gate,
         missing_slices,
-        slices: all.classification(gate),
-        series: series.classification(gate),
+        slices: all.classification(),
+        series: series.classification(),
         segmentation,
         pseudo_mask,
         union,
-        instance,
+        instance: instance.collect(),
         subtypes: subtypes.collect(),
         roc: auc::roc(&all.scores(), &all.labels()),
+        reliability: auc::reliability(&all.scores(), &all.labels()),
+        cases,
     })
+}
+
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a mean of single precision")]
+fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// The masks of a series, one slice after the other.
@@ -312,11 +386,13 @@ const DRAWS: usize = 10_000;
 #[derive(Default)]
 struct Slices {
     cases: Vec<(Vec<f32>, Vec<bool>)>,
+    gates: Vec<f32>,
 }
 
 impl Slices {
-    fn begin_case(&mut self) {
+    fn begin_case(&mut self, gate: f32) {
         self.cases.push(Default::default());
+        self.gates.push(gate);
     }
 
     fn add(&mut self, score: f32, label: bool) {
@@ -334,9 +410,10 @@ impl Slices {
         self.cases.iter().flat_map(|(_, labels)| labels).copied().collect()
     }
 
-    fn classification(&self, gate: f32) -> Classification {
+    fn classification(&self) -> Classification {
         let (scores, labels) = (self.scores(), self.labels());
-        let confusion = Confusion::at(gate, &scores, &labels);
+        let decided = self.cases.iter().zip(&self.gates).map(|((s, l), gate)| Confusion::at(*gate, s, l));
+        let confusion = decided.fold(Confusion::default(), Confusion::plus);
         let positives = confusion.true_positives + confusion.false_negatives;
         Classification {
             n: positives + confusion.true_negatives + confusion.false_positives,
@@ -386,6 +463,7 @@ struct Tally {
     false_positive_ml: f64,
     volume: Overlap,
     volume_ml: [f64; 2],
+    volume_slices: Mean,
 }
 
 impl Tally {
@@ -399,6 +477,7 @@ impl Tally {
             self.empty += u64::from(overlap.predicted == 0);
             self.sensitivity.add(sensitivity);
             self.dice.add(overlap.dice().unwrap_or(0.0));
+            self.volume_slices.add(overlap.dice().unwrap_or(0.0));
             self.iou.add(overlap.iou().unwrap_or(0.0));
         } else {
             self.specificity.add(f64::from(u8::from(overlap.predicted == 0)));
@@ -406,18 +485,21 @@ impl Tally {
         }
     }
 
-    fn end_volume(&mut self, drawn: bool) {
+    /// Ends a series, of which something was `drawn` or nothing.
+    fn end_volume(&mut self, drawn: bool) -> Option<CaseMask> {
         let volume = std::mem::take(&mut self.volume);
+        let slices = std::mem::take(&mut self.volume_slices);
         let [predicted, truth] = std::mem::take(&mut self.volume_ml);
         if !drawn {
-            return;
+            return None;
         }
         self.bias.add(predicted - truth);
         self.error.add((predicted - truth).abs());
         self.volumes_ml.push((predicted, truth));
-        if volume.truth > 0 {
-            self.volume_dice.add(volume.dice().unwrap_or(0.0));
-        }
+        let volume_dice = (volume.truth > 0).then(|| volume.dice().unwrap_or(0.0));
+        volume_dice.into_iter().for_each(|dice| self.volume_dice.add(dice));
+        let (count, dice) = (slices.count, slices.value());
+        Some(CaseMask { slices: count, dice, volume_dice, predicted_ml: predicted, true_ml: truth })
     }
 
     fn scores(self) -> Masks {
@@ -449,12 +531,12 @@ struct SubtypeTally {
 }
 
 impl SubtypeTally {
-    fn add(&mut self, subtype: Subtype, mask: &[u8], drawn: &[u8], finding: bool) {
-        let own = Overlap::with(mask, drawn, |value| value == subtype.value());
+    /// Adds a slice: what the mask has of the subtype, and its Dice with the whole truth.
+    fn add(&mut self, own: Option<Overlap>, dice: Option<f64>, finding: bool) {
         let Some(sensitivity) = own.and_then(|own| own.sensitivity()) else { return };
         self.voxels.add(sensitivity);
         self.found.add(f64::from(u8::from(finding)));
-        self.dice.add(overlap::dice(mask, drawn).unwrap_or(0.0));
+        self.dice.add(dice.unwrap_or(0.0));
     }
 
     fn scores(self) -> SubtypeScores {
@@ -479,11 +561,13 @@ mod tests {
         let slice = |(uid, mask): &(&str, &[u8])| SliceTruth {
             instance: InstanceUid::new(uid).expect("not empty"),
             label: mask.iter().any(|voxel| *voxel != 0),
+            subtypes: [None; 5],
             mask: Some(mask.to_vec()),
             voxel_ml: 0.5,
         };
         let size = slices.first().map(|(_, mask)| [1, mask.len()]);
-        vec![SeriesTruth { series: series(), size, spacing_mm: [1.0; 3], slices: slices.iter().map(slice).collect() }]
+        let slices = slices.iter().map(slice).collect();
+        vec![SeriesTruth { series: series(), patient: "p".to_owned(), size, spacing_mm: [1.0; 3], slices }]
     }
 
     fn prediction(slices: &[(&str, f32, Option<&[u8]>)]) -> Vec<SeriesPrediction> {
@@ -493,14 +577,14 @@ mod tests {
             mask: mask.map(<[u8]>::to_vec),
             pseudo_mask: None,
         };
-        vec![SeriesPrediction { series: series(), slices: slices.iter().map(slice).collect() }]
+        vec![SeriesPrediction { series: series(), gate: 0.5, slices: slices.iter().map(slice).collect() }]
     }
 
     #[test]
     fn a_perfect_prediction_scores_one_everywhere() {
         let truth = truth(&[("a", &[0, 4, 2]), ("b", &[0, 0, 0])]);
         let predictions = prediction(&[("a", 0.9, Some(&[0, 1, 1])), ("b", 0.1, None)]);
-        let metrics = evaluate(&predictions, &truth, 0.5).expect("equal sizes");
+        let metrics = evaluate(&predictions, &truth).expect("equal sizes");
         assert_eq!(
             (metrics.slices.auc, metrics.slices.sensitivity, metrics.slices.specificity),
             (Some(1.0), Some(1.0), Some(1.0))
@@ -520,7 +604,7 @@ mod tests {
     fn empty_predictions_count_zero_and_false_ones_count_as_volume() {
         let truth = truth(&[("a", &[1, 1, 0]), ("b", &[1, 0, 0]), ("c", &[0, 0, 0])]);
         let predictions = prediction(&[("a", 0.9, Some(&[1, 1, 0])), ("b", 0.2, None), ("c", 0.7, Some(&[1, 1, 0]))]);
-        let metrics = evaluate(&predictions, &truth, 0.5).expect("equal sizes");
+        let metrics = evaluate(&predictions, &truth).expect("equal sizes");
         let masks = &metrics.segmentation;
         assert_eq!((masks.slices, masks.empty_slices, masks.dice), (2, 1, Some(0.5)));
         assert!(metrics.subtypes.is_empty(), "binary masks tell no subtypes");
@@ -531,16 +615,48 @@ mod tests {
     }
 
     #[test]
+    fn labels_tell_the_subtypes_that_a_binary_mask_does_not() {
+        let mut truth = truth(&[("a", &[1, 1, 0]), ("b", &[1, 0, 0])]);
+        truth[0].slices[0].subtypes = [Some(false), Some(false), Some(false), Some(true), Some(true)];
+        truth[0].slices[1].subtypes = [Some(false), Some(false), Some(false), Some(false), Some(true)];
+        let predictions = prediction(&[("a", 0.9, Some(&[1, 0, 0])), ("b", 0.2, None)]);
+        let metrics = evaluate(&predictions, &truth).expect("equal sizes");
+        let scores = |name: &str| &metrics.subtypes[name];
+        assert_eq!((scores("subarachnoid").slices, scores("subarachnoid").voxel_sensitivity), (1, Some(0.5)));
+        assert_eq!((scores("subdural").slices, scores("subdural").sensitivity), (2, Some(0.5)));
+        assert_eq!(scores("epidural"), &SubtypeScores::default(), "a value of 1 is no epidural bleed here");
+    }
+
+    #[test]
+    fn each_series_is_judged_at_its_own_gate_and_told_by_itself() {
+        let mut truth = truth(&[("a", &[1, 1, 0]), ("b", &[0, 0, 0])]);
+        let mut predictions = prediction(&[("a", 0.4, Some(&[1, 1, 1])), ("b", 0.1, None)]);
+        let other = SeriesUid::new("2").expect("not empty");
+        truth.push(SeriesTruth { series: other.clone(), patient: "q".to_owned(), ..truth[0].clone() });
+        predictions.push(SeriesPrediction { series: other, gate: 0.3, ..predictions[0].clone() });
+        let metrics = evaluate(&predictions, &truth).expect("equal sizes");
+        assert_eq!((metrics.slices.sensitivity, metrics.slices.specificity), (Some(0.5), Some(1.0)));
+        assert!((metrics.gate - 0.4).abs() < 1e-6);
+        let patients: Vec<&str> = metrics.cases.iter().map(|case| case.patient.as_str()).collect();
+        assert_eq!(patients, ["p", "q"]);
+        for case in &metrics.cases {
+            let mask = case.masks["segmentation"];
+            assert_eq!((mask.slices, mask.dice, mask.volume_dice), (1, Some(0.8), Some(0.8)));
+            assert_eq!((mask.predicted_ml, mask.true_ml), (1.5, 1.0));
+        }
+    }
+
+    #[test]
     fn a_slice_without_prediction_is_a_missed_one() {
         let truth = truth(&[("a", &[1, 0]), ("b", &[0, 0])]);
-        let metrics = evaluate(&prediction(&[("b", 0.1, None)]), &truth, 0.5).expect("equal sizes");
+        let metrics = evaluate(&prediction(&[("b", 0.1, None)]), &truth).expect("equal sizes");
         assert_eq!((metrics.missing_slices, metrics.slices.n, metrics.slices.sensitivity), (1, 2, Some(0.0)));
         assert_eq!(metrics.segmentation.dice, Some(0.0));
     }
 
     #[test]
     fn both_empty_is_no_overlap() {
-        let metrics = evaluate(&prediction(&[("a", 0.1, None)]), &truth(&[("a", &[0, 0])]), 0.5).expect("equal sizes");
+        let metrics = evaluate(&prediction(&[("a", 0.1, None)]), &truth(&[("a", &[0, 0])])).expect("equal sizes");
         assert_eq!((metrics.segmentation.dice, metrics.segmentation.slices), (None, 0));
         assert_eq!((metrics.slices.auc, metrics.series.sensitivity), (None, None));
         assert_eq!(metrics.segmentation.volume_error_ml, Some(0.0));
@@ -548,14 +664,13 @@ mod tests {
 
     #[test]
     fn a_mask_of_another_size_is_refused_by_name() {
-        let error = evaluate(&prediction(&[("a", 0.9, Some(&[1]))]), &truth(&[("a", &[1, 0])]), 0.5);
+        let error = evaluate(&prediction(&[("a", 0.9, Some(&[1]))]), &truth(&[("a", &[1, 0])]));
         assert!(error.is_err_and(|error| error.to_string() == "a: a mask of 1 voxels for a truth of 2"));
     }
 
     #[test]
     fn metrics_survive_json() {
-        let metrics =
-            evaluate(&prediction(&[("a", 0.75, Some(&[1, 0]))]), &truth(&[("a", &[1, 1])]), 0.5).expect("sizes");
+        let metrics = evaluate(&prediction(&[("a", 0.75, Some(&[1, 0]))]), &truth(&[("a", &[1, 1])])).expect("sizes");
         let json = serde_json::to_string(&metrics).expect("plain data");
         assert_eq!(serde_json::from_str::<Metrics>(&json).expect("our own"), metrics);
     }

@@ -6,7 +6,7 @@ use super::classifier::number;
 use super::fit::fit;
 use super::loss::cross_entropy;
 use super::sampler::Balanced;
-use super::{Features, Images, Progress, Random, Split, TrainConfig, TrainError};
+use super::{Course, Features, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::{Network, connect, host};
 use crate::score::auc::auc;
 
@@ -23,15 +23,11 @@ pub fn train_cam(
     split: &Split,
     config: &TrainConfig,
     device: kernels::Device,
-    progress: &mut dyn FnMut(&Progress),
+    course: &mut Course,
 ) -> Result<(Network, Option<f64>), TrainError> {
     let plain = connect(device)?;
     let training = plain.clone().autodiff();
-    let mut sampler = Balanced::new(
-        &images.slices_of(&split.training),
-        |slice| images.labels[slice],
-        Random::new(config.seed, "cam"),
-    );
+    let sampler = Balanced::new(&images.slices_of(&split.training), |slice| images.labels[slice]);
     let held = images.slices_of(&split.validation);
     let gather = |slices: &[usize], device: &burn::tensor::Device| {
         let values: Vec<f32> = slices.iter().flat_map(|&slice| features.features[slice].iter().copied()).collect();
@@ -42,8 +38,8 @@ pub fn train_cam(
         "cam",
         config.cam,
         network.cam,
-        |cam, _, count| {
-            let slices: Vec<usize> = (0..count).filter_map(|_| sampler.draw()).collect();
+        |cam, step, count| {
+            let slices = sampler.draws(count, &mut Random::step(config.seed, "cam", step));
             let labels: Vec<f32> = slices.iter().map(|&slice| number(images.labels[slice])).collect();
             let labels = Tensor::<2>::from_data(TensorData::new(labels, [slices.len(), 1]), &training);
             Ok(cross_entropy(cam.forward(gather(&slices, &training)), labels).mean())
@@ -55,7 +51,7 @@ pub fn train_cam(
             let logits = host("CAM head", cam.forward(gather(&held, &plain)))?;
             Ok(auc(&logits, &held.iter().map(|&slice| images.labels[slice]).collect::<Vec<_>>()))
         },
-        progress,
+        course,
     )?;
     network.cam = cam;
     Ok((network, score))

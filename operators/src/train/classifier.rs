@@ -7,7 +7,7 @@ use super::fit::fit;
 use super::loss::cross_entropy;
 use super::sampler::Balanced;
 use super::warp::Warp;
-use super::{Images, Progress, Random, Split, TrainConfig, TrainError};
+use super::{Course, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::{Card, Model, Network, connect};
 use crate::score::auc::auc;
 
@@ -24,16 +24,12 @@ pub fn train_classifier(
     split: &Split,
     config: &TrainConfig,
     device: kernels::Device,
-    progress: &mut dyn FnMut(&Progress),
+    course: &mut Course,
 ) -> Result<(Network, Option<f64>), TrainError> {
     let channels = images.windows.len();
     let coarse_steps = config.coarse_epochs * config.classifier.samples.div_ceil(config.classifier.batch.max(1));
     let training = connect(device)?.autodiff();
-    let mut sampler = Balanced::new(
-        &images.slices_of(&split.training),
-        |slice| images.labels[slice],
-        Random::new(config.seed, "classifier"),
-    );
+    let sampler = Balanced::new(&images.slices_of(&split.training), |slice| images.labels[slice]);
     let held = images.slices_of(&split.validation);
     let rest = network.clone();
     let (encoder, score) = fit(
@@ -41,7 +37,7 @@ pub fn train_classifier(
         config.classifier,
         network.encoder,
         |encoder, step, count| {
-            let slices: Vec<usize> = (0..count).filter_map(|_| sampler.draw()).collect();
+            let slices = sampler.draws(count, &mut Random::step(config.seed, "classifier", step));
             let coarse = step < coarse_steps;
             let size = if coarse { images.size / 2 } else { images.size };
             let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
@@ -73,7 +69,7 @@ pub fn train_classifier(
             let logits: Vec<f32> = encoded.iter().map(|(_, logit)| *logit).collect();
             Ok(auc(&logits, &held.iter().map(|&slice| images.labels[slice]).collect::<Vec<_>>()))
         },
-        progress,
+        course,
     )?;
     network.cam = encoder.fc.clone();
     network.encoder = encoder;

@@ -22,6 +22,24 @@ pub struct StageConfig {
     pub weight_decay: f32,
 }
 
+/// How the segmenter learns: each is a switch, to see what it brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Student {
+    /// Cross-entropy beside Dice.
+    pub cross_entropy: bool,
+    /// Pixels that touch a mask from outside count for nothing.
+    pub ignore_band: bool,
+    /// Half of the samples are slices without a hemorrhage.
+    pub negatives: bool,
+}
+
+impl Default for Student {
+    fn default() -> Self {
+        Self { cross_entropy: true, ignore_band: true, negatives: true }
+    }
+}
+
 /// The networks and how they are trained. With the defaults that takes about an hour on two processor cores: the number of
 /// samples is fixed, and slices beyond it cost little.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +85,10 @@ pub struct TrainConfig {
     pub cam: StageConfig,
     /// Stage 4, the segmenter.
     pub segmenter: StageConfig,
+    /// How it learns.
+    pub student: Student,
+    /// Rounds of self-training after it: a new segmenter learns from the masks of the one before.
+    pub self_training: usize,
 }
 
 impl Default for TrainConfig {
@@ -92,6 +114,8 @@ impl Default for TrainConfig {
             head: StageConfig { epochs: 10, samples: 2048, batch: 32, learning_rate: 2e-3, weight_decay: 1e-3 },
             cam: StageConfig { epochs: 10, samples: 4096, batch: 64, learning_rate: 1e-3, weight_decay: 1e-4 },
             segmenter: StageConfig { epochs: 6, samples: 640, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
+            student: Student::default(),
+            self_training: 0,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a training did not happen.
 
+use std::path::PathBuf;
+
 use crate::model::ModelError;
 
 /// A training that cannot start or go on.
@@ -54,6 +56,22 @@ pub enum TrainError {
         value: f64,
         /// What it must be.
         must: &'static str,
+    },
+    /// A checkpoint cannot be written, read or used.
+    #[error("checkpoint {path}: {reason}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
+    /// Weights or the optimizer's state cannot be kept or taken back.
+    #[error("{stage}: a checkpoint cannot be made or used: {reason}")]
+    Unkept {
+        /// The stage.
+        stage: &'static str,
+        /// What failed.
+        reason: String,
     },
     /// The loss left the numbers.
     #[error("{stage}: the loss of epoch {epoch} is not finite: lower the learning rate")]

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Tensor;
 
-use super::{StageConfig, TrainError};
+use super::checkpoint::{self, Checkpoint, Told};
+use super::{Course, StageConfig, TrainError};
 
 /// What a stage tells after each epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,24 +24,38 @@ pub struct Progress {
 
 /// Trains a module and gives its best weights, by `score` (the last ones where there is none), with their score.
 ///
-/// `loss` draws `count` samples for a step and gives their mean loss; its step number counts through all epochs.
+/// `loss` draws `count` samples for a step and gives their mean loss. Its step number counts through all epochs and is all that
+/// it may remember: a training that goes on from a checkpoint begins with a later step.
 pub(crate) fn fit<M: Module>(
     stage: &'static str,
     config: StageConfig,
     module: M,
     mut loss: impl FnMut(&M, usize, usize) -> Result<Tensor<1>, TrainError>,
     mut score: impl FnMut(&M) -> Result<Option<f64>, TrainError>,
-    progress: &mut dyn FnMut(&Progress),
+    course: &mut Course,
 ) -> Result<(M, Option<f64>), TrainError> {
     if config.batch == 0 {
         return Err(TrainError::Config { what: "batch", value: 0.0, must: "at least 1" });
     }
-    let mut module = module.train().unfreeze();
-    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay).init();
+    let unkept = |reason| TrainError::Unkept { stage, reason };
+    let epochs = config.epochs;
     let steps = config.samples.div_ceil(config.batch);
-    let total = config.epochs * steps;
-    let mut best = (module.valid(), None);
-    for epoch in 1..=config.epochs {
+    let mut module = module.valid();
+    let key = course.key(stage, || checkpoint::weights(&module)).map_err(unkept)?;
+    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay).init();
+    let mut told: Vec<Told> = Vec::new();
+    let mut best = (module.clone(), None);
+    if let Some(kept) = course.kept(stage, key)? {
+        best = (checkpoint::with_weights(module.clone(), &kept.best).map_err(unkept)?, kept.best_score);
+        module = checkpoint::with_weights(module, &kept.weights).map_err(unkept)?;
+        optimizer = checkpoint::with_state(optimizer, &kept.optimizer).map_err(unkept)?;
+        told = kept.told;
+        for (epoch, Told { loss, score }) in (1..).zip(&told) {
+            course.tell(&Progress { stage, epoch, epochs, loss: *loss, score: *score });
+        }
+    }
+    let mut module = checkpoint::numbered(module).train().unfreeze();
+    for epoch in told.len() + 1..=epochs {
         let mut sum = 0.0;
         for index in 0..steps {
             let step = (epoch - 1) * steps + index;
@@ -50,14 +65,26 @@ pub(crate) fn fit<M: Module>(
                 return Err(TrainError::Diverged { stage, epoch });
             }
             let gradients = GradientsParams::from_grads(loss.backward(), &module);
-            module = optimizer.step(learning_rate(config.learning_rate, step, total), module, gradients);
+            let rate = learning_rate(config.learning_rate, step, epochs * steps);
+            module = optimizer.step(rate, module, gradients);
         }
         let valid = module.valid();
-        let scored = score(&valid)?;
-        progress(&Progress { stage, epoch, epochs: config.epochs, loss: sum / count(steps.max(1)), score: scored });
-        if scored.is_none() || best.1.is_none() || scored > best.1 {
-            best = (valid, scored);
+        let (loss, score) = (sum / count(steps.max(1)), score(&valid)?);
+        told.push(Told { loss, score });
+        if score.is_none() || best.1.is_none() || score > best.1 {
+            best = (valid.clone(), score);
         }
+        course.keep(stage, || {
+            Ok(Checkpoint {
+                key,
+                told: told.clone(),
+                best_score: best.1,
+                weights: checkpoint::weights(&valid)?,
+                optimizer: checkpoint::state(&optimizer)?,
+                best: checkpoint::weights(&best.0)?,
+            })
+        })?;
+        course.tell(&Progress { stage, epoch, epochs, loss, score });
     }
     Ok(best)
 }

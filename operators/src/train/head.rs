@@ -9,7 +9,7 @@ use super::classifier::number;
 use super::fit::fit;
 use super::loss::cross_entropy;
 use super::sampler::Balanced;
-use super::{Features, Images, Progress, Random, Split, TrainConfig, TrainError};
+use super::{Course, Features, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::windows::{mean, windows};
 use crate::model::{Head, Network, connect, sequences};
 use crate::score::auc::{auc, youden};
@@ -36,13 +36,12 @@ pub fn train_head(
     split: &Split,
     config: &TrainConfig,
     device: kernels::Device,
-    progress: &mut dyn FnMut(&Progress),
+    course: &mut Course,
 ) -> Result<(Network, HeadScore), TrainError> {
     let plain = connect(device)?;
     let training = plain.clone().autodiff();
     let slices = images.slices_of(&split.training);
-    let mut sampler = Balanced::new(&slices, |slice| images.labels[slice], Random::new(config.seed, "head"));
-    let mut random = Random::new(config.seed, "crops");
+    let sampler = Balanced::new(&slices, |slice| images.labels[slice]);
     let mut run_of = vec![0..0; images.slices()];
     for run in &images.runs {
         run_of[run.slices.clone()].fill(run.slices.clone());
@@ -54,13 +53,14 @@ pub fn train_head(
         "head",
         config.head,
         network.head,
-        |head, _, count| {
+        |head, step, count| {
+            let random = &mut Random::step(config.seed, "head", step);
             let length = 1 + random.below(limit);
             let mut values = Vec::new();
             let mut labels = Vec::new();
             // Runs that are shorter than the crop are passed over; the longest run always fits.
             for _ in 0..count * 64 {
-                let Some(slice) = sampler.draw().filter(|_| labels.len() < count * length) else { break };
+                let Some(slice) = sampler.draw(random).filter(|_| labels.len() < count * length) else { break };
                 let run = &run_of[slice];
                 if run.len() < length {
                     continue;
@@ -80,7 +80,7 @@ pub fn train_head(
             Ok(cross_entropy(head.forward(input), labels).mean())
         },
         |head| Ok(auc(&held_logits(head, features, images, split, config, &plain)?, &labels)),
-        progress,
+        course,
     )?;
     let logits = held_logits(&head, features, images, split, config, &plain)?;
     let gate = youden(&logits, &labels).map(|logit| 1.0 / (1.0 + libm::expf(-logit)));

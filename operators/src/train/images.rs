@@ -7,7 +7,7 @@ use kernels::units::Window;
 use rayon::prelude::*;
 
 use super::{Random, TrainConfig, TrainError};
-use crate::record::Plane;
+use crate::record::{Digest, Plane};
 
 /// One slice and its label.
 #[derive(Clone, Debug)]
@@ -152,6 +152,19 @@ impl Images {
             return Err(TrainError::OneLabel { slices: slices.len(), positive });
         }
         Ok(split)
+    }
+
+    /// Names all that a training with `config` depends on, but for its first weights and its masks.
+    pub(crate) fn digest(&self, config: &TrainConfig) -> Digest {
+        let slices: Vec<Digest> = self.pixels.par_iter().map(|pixels| Digest::of(pixels)).collect();
+        let labels: Vec<u8> = self.labels.iter().map(|label| u8::from(*label)).collect();
+        let numbers = serde_json::to_vec(config).unwrap_or_default();
+        let start = Digest::builder("training").bytes(&numbers).bytes(&labels);
+        let runs = self.runs.iter().fold(start, |name, run| {
+            let length = u64::try_from(run.slices.len()).unwrap_or(u64::MAX);
+            name.bytes(run.key.as_bytes()).bytes(&length.to_le_bytes())
+        });
+        slices.iter().fold(runs, |name, slice| name.digest(slice)).finish()
     }
 
     /// The slices of some runs.

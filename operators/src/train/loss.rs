@@ -12,14 +12,20 @@ pub(crate) fn cross_entropy<const D: usize>(logits: Tensor<D>, labels: Tensor<D>
     relu(logits.clone()) - logits.clone() * labels + logits.abs().neg().exp().log1p()
 }
 
-/// One minus the soft Dice over all pixels, plus the mean cross-entropy, both over pixels of weight 1 only.
-pub(crate) fn dice_and_cross_entropy(logits: Tensor<4>, masks: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
-    let probability = sigmoid(logits.clone()) * weights.clone();
-    let masks = masks * weights.clone();
+/// One minus the soft Dice over all pixels of weight 1.
+pub(crate) fn dice(logits: Tensor<4>, masks: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
+    let probability = sigmoid(logits) * weights.clone();
+    let masks = masks * weights;
     let both = (probability.clone() * masks.clone()).sum();
-    let dice = (both * 2.0 + EPSILON) / (probability.sum() + masks.clone().sum() + EPSILON);
-    let entropy = (cross_entropy(logits, masks) * weights.clone()).sum() / (weights.sum() + EPSILON);
-    dice.neg() + 1.0 + entropy
+    let dice = (both * 2.0 + EPSILON) / (probability.sum() + masks.sum() + EPSILON);
+    dice.neg() + 1.0
+}
+
+/// The same, plus the mean cross-entropy over these pixels.
+pub(crate) fn dice_and_cross_entropy(logits: Tensor<4>, masks: Tensor<4>, weights: Tensor<4>) -> Tensor<1> {
+    let inside = masks.clone() * weights.clone();
+    let entropy = (cross_entropy(logits.clone(), inside) * weights.clone()).sum() / (weights.clone().sum() + EPSILON);
+    dice(logits, masks, weights) + entropy
 }
 
 #[cfg(test)]

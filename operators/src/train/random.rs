@@ -25,6 +25,11 @@ impl Random {
         Self(ChaCha8Rng::from_seed(*digest.as_bytes()))
     }
 
+    /// The stream of one step of a training.
+    pub(crate) fn step(seed: u64, purpose: &str, step: usize) -> Self {
+        Self::item(seed, purpose, u64::try_from(step).unwrap_or(u64::MAX))
+    }
+
     /// In `[0, 1)`, in steps of 2^-24.
     #[allow(clippy::as_conversions, reason = "24 bits are exact in f32")]
     pub(crate) fn uniform(&mut self) -> f32 {

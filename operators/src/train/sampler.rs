@@ -7,22 +7,26 @@ use super::Random;
 pub(crate) struct Balanced {
     positive: Vec<usize>,
     negative: Vec<usize>,
-    random: Random,
 }
 
 impl Balanced {
     /// A sampler of `slices` with their labels. If one label is missing every draw has the other.
-    pub(crate) fn new(slices: &[usize], label: impl Fn(usize) -> bool, random: Random) -> Self {
+    pub(crate) fn new(slices: &[usize], label: impl Fn(usize) -> bool) -> Self {
         let (positive, negative) = slices.iter().partition(|&&slice| label(slice));
-        Self { positive, negative, random }
+        Self { positive, negative }
     }
 
     /// The next slice, or `None` if there are none at all.
-    pub(crate) fn draw(&mut self) -> Option<usize> {
-        let heads = self.random.uniform() < 0.5;
+    pub(crate) fn draw(&self, random: &mut Random) -> Option<usize> {
+        let heads = random.uniform() < 0.5;
         let positive = if self.negative.is_empty() { true } else { heads && !self.positive.is_empty() };
         let pool = if positive { &self.positive } else { &self.negative };
-        pool.get(self.random.below(pool.len())).copied()
+        pool.get(random.below(pool.len())).copied()
+    }
+
+    /// `count` slices.
+    pub(crate) fn draws(&self, count: usize, random: &mut Random) -> Vec<usize> {
+        (0..count).filter_map(|_| self.draw(random)).collect()
     }
 }
 
@@ -33,10 +37,7 @@ mod tests {
     #[test]
     fn shares_are_within_two_percent_and_seeds_repeat() {
         let slices: Vec<usize> = (0..1000).collect();
-        let draw = |seed| {
-            let mut sampler = Balanced::new(&slices, |slice| slice % 10 == 0, Random::new(seed, "test"));
-            (0..20_000).filter_map(|_| sampler.draw()).collect::<Vec<_>>()
-        };
+        let draw = |seed| Balanced::new(&slices, |slice| slice % 10 == 0).draws(20_000, &mut Random::new(seed, "test"));
         let draws = draw(3);
         let positive = draws.iter().filter(|&&slice| slice % 10 == 0).count();
         assert!(positive.abs_diff(10_000) < 200, "{positive} of 20000");
@@ -48,8 +49,8 @@ mod tests {
 
     #[test]
     fn a_missing_label_leaves_the_other() {
-        let mut sampler = Balanced::new(&[4, 5], |_| false, Random::new(0, "test"));
-        assert!((0..10).all(|_| matches!(sampler.draw(), Some(4 | 5))));
-        assert_eq!(Balanced::new(&[], |_| true, Random::new(0, "test")).draw(), None);
+        let random = &mut Random::new(0, "test");
+        assert!(Balanced::new(&[4, 5], |_| false).draws(10, random).iter().all(|slice| matches!(slice, 4 | 5)));
+        assert_eq!(Balanced::new(&[], |_| true).draw(random), None);
     }
 }

@@ -4,19 +4,21 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::fit::fit;
-use super::loss::dice_and_cross_entropy;
+use super::loss::{dice, dice_and_cross_entropy};
 use super::sampler::Balanced;
 use super::warp::Warp;
-use super::{Images, Progress, Random, Split, TrainConfig, TrainError};
+use super::{Course, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::{Network, connect, host};
+use crate::record::Digest;
 
 /// Slices that are held back and scored at most: the score chooses an epoch, no more.
 const SCORED: usize = 96;
 /// A pixel next to a pseudo-mask: neither label.
 const IGNORED: u8 = 2;
 
-/// Trains the segmenter: Dice and cross-entropy; half of the samples have a pseudo-mask, the other half are slices
-/// without a hemorrhage; pixels that touch a pseudo-mask from outside are ignored; image and mask are changed together.
+/// Trains the segmenter, as the stage of this name: Dice and cross-entropy; half of the samples have a pseudo-mask, the other
+/// half are slices without a hemorrhage; pixels that touch a pseudo-mask from outside are ignored
+/// ([`Student`](super::Student) switches each of these); image and mask are changed together.
 /// Gives the loss of the best epoch on the series that are held back.
 ///
 /// `mask(run, slice)` is the pseudo-mask of a slice at the networks' input size, `size * size` pixels, for the runs in the
@@ -25,24 +27,38 @@ const IGNORED: u8 = 2;
 /// # Errors
 ///
 /// Returns [`TrainError`] if there are no pseudo-masks, one does not fit, the network cannot run or the loss is lost.
+#[allow(clippy::too_many_arguments, reason = "one more than the other stages: its name, which tells rounds apart")]
 pub fn train_segmenter(
+    stage: &'static str,
     mut network: Network,
     images: &Images,
     split: &Split,
     mask: impl Fn(usize, usize) -> Option<Vec<bool>>,
     config: &TrainConfig,
     device: kernels::Device,
-    progress: &mut dyn FnMut(&Progress),
+    course: &mut Course,
 ) -> Result<(Network, Option<f64>), TrainError> {
     let size = images.size;
-    let masks = targets(images, split, mask)?;
+    let student = config.student;
+    let cost = if student.cross_entropy { dice_and_cross_entropy } else { dice };
+    let mut masks = targets(images, split, mask)?;
+    if !student.ignore_band {
+        masks.iter_mut().flatten().flatten().filter(|target| **target == IGNORED).for_each(|target| *target = 0);
+    }
+    course.about(|| {
+        let start = Digest::builder("segmenter").digest(&images.digest(config));
+        masks.iter().fold(start, |name, mask| name.bytes(mask.as_deref().unwrap_or_default())).finish()
+    });
     let plain = connect(device)?;
     let training = plain.clone().autodiff();
     let usable = |runs: &[usize]| -> Vec<usize> {
-        images.slices_of(runs).into_iter().filter(|&slice| masks[slice].is_some() || !images.labels[slice]).collect()
+        images
+            .slices_of(runs)
+            .into_iter()
+            .filter(|&slice| masks[slice].is_some() || student.negatives && !images.labels[slice])
+            .collect()
     };
-    let mut sampler =
-        Balanced::new(&usable(&split.training), |slice| masks[slice].is_some(), Random::new(config.seed, "segmenter"));
+    let sampler = Balanced::new(&usable(&split.training), |slice| masks[slice].is_some());
     let mut held = usable(&split.validation);
     Random::new(config.seed, "segmenter validation").shuffle(&mut held);
     held.sort_by_key(|&slice| masks[slice].is_none());
@@ -50,11 +66,11 @@ pub fn train_segmenter(
     held.truncate((2 * with).min(SCORED).max(with.min(SCORED)));
     let background = vec![0_u8; size * size];
     let (unet, score) = fit(
-        "segmenter",
+        stage,
         config.segmenter,
         network.unet,
         |unet, step, count| {
-            let slices: Vec<usize> = (0..count).filter_map(|_| sampler.draw()).collect();
+            let slices = sampler.draws(count, &mut Random::step(config.seed, "segmenter", step));
             let samples = slices.par_iter().enumerate().map(|(index, &slice)| {
                 let item = u64::try_from(step * count + index).unwrap_or(u64::MAX);
                 let warp = Warp::draw(size, &mut Random::item(config.seed, "segmenter warp", item));
@@ -66,7 +82,7 @@ pub fn train_segmenter(
             let shape = [slices.len(), 1, size, size];
             let input = Tensor::from_data(TensorData::new(pixels.concat(), shape), &training);
             let (target, weight) = tensors(&masks.concat(), shape, &training);
-            Ok(dice_and_cross_entropy(unet.forward(input), target, weight))
+            Ok(cost(unet.forward(input), target, weight))
         },
         |unet| {
             let mut sum = 0.0;
@@ -78,13 +94,13 @@ pub fn train_segmenter(
                 let targets: Vec<&[u8]> =
                     some.iter().map(|&slice| masks[slice].as_ref().unwrap_or(&background).as_slice()).collect();
                 let (target, weight) = tensors(&targets.concat(), shape, &plain);
-                let loss = host("segmenter", dice_and_cross_entropy(unet.forward(input), target, weight))?;
+                let loss = host("segmenter", cost(unet.forward(input), target, weight))?;
                 sum +=
                     f64::from(loss.first().copied().unwrap_or(0.0)) * f64::from(u32::try_from(some.len()).unwrap_or(0));
             }
             Ok((with > 0).then(|| -sum / f64::from(u32::try_from(held.len()).unwrap_or(1))))
         },
-        progress,
+        course,
     )?;
     network.unet = unet;
     Ok((network, score.map(|score| -score)))

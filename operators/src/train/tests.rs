@@ -38,6 +38,8 @@ pub(crate) fn toy() -> TrainConfig {
         head: stage(3, 128, 16, 5e-3),
         cam: stage(2, 128, 16, 1e-3),
         segmenter: stage(6, 192, 8, 1e-2),
+        student: Student::default(),
+        self_training: 0,
     }
 }
 
@@ -94,9 +96,15 @@ pub(crate) fn images(series: usize, config: &TrainConfig) -> (Images, TrainConfi
 fn train_toy(config: &TrainConfig, series: usize) -> (Images, Model, Vec<Progress>) {
     let (images, config) = images(series, config);
     let mut told = Vec::new();
-    let model =
-        train(config.card("toy", "1"), &images, &config, Device::Cpu, &mut |progress| told.push(progress.clone()))
-            .unwrap();
+    let model = train(
+        config.card("toy", "1"),
+        None,
+        &images,
+        &config,
+        Device::Cpu,
+        &mut Course::new(&mut |progress| told.push(progress.clone())),
+    )
+    .unwrap();
     (images, model, told)
 }
 
@@ -134,7 +142,7 @@ fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
                 .collect::<Vec<bool>>()
         })
     };
-    let with = add_segmenter(&model, &images, truth, &config, &mut |_| {}).unwrap();
+    let with = add_segmenter(&model, Teacher::Maps, &images, truth, &config, &mut Course::new(&mut |_| {})).unwrap();
     let loss = with.card().trained.metrics["segmenter_loss"];
     assert!(with.card().segmenter && loss < 1.0, "{loss}");
     let (mut both, mut either) = (0, 0);
@@ -164,6 +172,57 @@ fn a_training_repeats_to_the_last_bit() {
     assert_ne!(train(1).card().sha256, train(2).card().sha256);
 }
 
+/// Copies a folder of files.
+fn copied(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn a_training_goes_on_from_every_epoch_to_the_same_last_bit() {
+    let stage = |stage: StageConfig| StageConfig { epochs: 2, samples: 32, ..stage };
+    let toy = toy();
+    let config = TrainConfig {
+        classifier: stage(toy.classifier),
+        head: stage(toy.head),
+        cam: stage(toy.cam),
+        segmenter: stage(toy.segmenter),
+        ..toy
+    };
+    let (images, config) = images(8, &config);
+    let mask =
+        |series: usize, slice: usize| square(series, slice).map(|_| (0..SIZE * SIZE).map(|at| at < 70).collect());
+    // Trains with checkpoints in `folder`; `tell` hears of each epoch once its checkpoint lies there.
+    let whole = |folder: &std::path::Path, resume: bool, config: &TrainConfig, tell: &mut dyn FnMut(&Progress)| {
+        let mut course = Course::new(tell).keeping(Checkpoints { folder: folder.to_owned(), resume });
+        let model = train(config.card("toy", "1"), None, &images, config, Device::Cpu, &mut course)?;
+        add_segmenter(&model, Teacher::Maps, &images, mask, config, &mut course)
+    };
+    let root = tempfile::tempdir().unwrap();
+    let (kept, mut told) = (root.path().join("kept"), Vec::new());
+    let model = whole(&kept, false, &config, &mut |progress: &Progress| {
+        copied(&kept, &root.path().join(told.len().to_string()));
+        told.push(progress.clone());
+    });
+    let model = model.unwrap();
+    assert_eq!(told.len(), 8);
+    for place in 0..told.len() {
+        let mut again = Vec::new();
+        let folder = root.path().join(place.to_string());
+        let resumed = whole(&folder, true, &config, &mut |progress: &Progress| again.push(progress.clone())).unwrap();
+        assert_eq!(resumed.card(), model.card(), "killed after {:?}", told[place]);
+        assert_eq!(again, told, "the curves are whole");
+    }
+    // What was kept of another training is refused by name.
+    for other in [TrainConfig { seed: 6, ..config.clone() }, TrainConfig { validation: 0.5, ..config.clone() }] {
+        let error = whole(&kept, true, &other, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("classifier.checkpoint") && error.contains("another training"), "{error}");
+    }
+}
+
 #[test]
 fn stage_three_changes_exactly_the_cam_head() {
     use burn_store::ModuleSnapshot as _;
@@ -177,7 +236,8 @@ fn stage_three_changes_exactly_the_cam_head() {
         tensors.iter().map(|tensor| (tensor.name.to_string(), tensor.to_bytes().unwrap().to_vec())).collect()
     };
     let before = tensors(&network);
-    let (after, _) = train_cam(network, &features, &images, &split, &config, Device::Cpu, &mut |_| {}).unwrap();
+    let (after, _) =
+        train_cam(network, &features, &images, &split, &config, Device::Cpu, &mut Course::new(&mut |_| {})).unwrap();
     let mut changed = 0;
     for ((name, before), (_, after)) in before.iter().zip(tensors(&after)) {
         let numbers = before.chunks(4).zip(after.chunks(4)).filter(|(before, after)| before != after).count();
@@ -195,12 +255,12 @@ fn what_cannot_be_trained_is_named() {
     let network = Network::new(&config.card("toy", "1"), 1, &connect(Device::Cpu).unwrap());
     let model = Model::new(config.card("toy", "1"), &network, Device::Cpu).unwrap();
     assert!(matches!(
-        add_segmenter(&model, &images, none, &config, &mut |_| {}),
+        add_segmenter(&model, Teacher::Maps, &images, none, &config, &mut Course::new(&mut |_| {})),
         Err(TrainError::NoMasks { positive: 9 })
     ));
     let short = |_: usize, _: usize| Some(vec![true; 4]);
     assert!(matches!(
-        add_segmenter(&model, &images, short, &config, &mut |_| {}),
+        add_segmenter(&model, Teacher::Maps, &images, short, &config, &mut Course::new(&mut |_| {})),
         Err(TrainError::Mask { len: 4, .. })
     ));
 
@@ -215,7 +275,7 @@ fn what_cannot_be_trained_is_named() {
     assert_eq!(empty.slices(), 0);
 
     let wild = TrainConfig { classifier: StageConfig { learning_rate: f64::INFINITY, ..config.classifier }, ..config };
-    let result = train(wild.card("toy", "1"), &images, &wild, Device::Cpu, &mut |_| {});
+    let result = train(wild.card("toy", "1"), None, &images, &wild, Device::Cpu, &mut Course::new(&mut |_| {}));
     assert!(matches!(result, Err(TrainError::Diverged { stage: "classifier", .. })));
 }
 

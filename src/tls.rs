@@ -9,16 +9,17 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::stream::Stream;
 use crate::config;
 
 /// How a listener encrypts.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ServerConfig>,
+    mutual: bool,
 }
 
 impl Tls {
@@ -48,16 +49,16 @@ impl Tls {
         let config = builder
             .with_single_cert(certificates(&files.certificate)?, key)
             .with_context(|| format!("the certificate {}", files.certificate.display()))?;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), mutual: files.client_ca.is_some() })
     }
 
-    /// The configuration, for other listeners.
+    /// Whether whoever connects has shown a certificate of the listed authorities.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub fn is_mutual(&self) -> bool {
+        self.mutual
     }
 
-    pub(super) async fn accept<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
     }
 }
