@@ -208,18 +208,29 @@ impl Engine {
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
-    pub fn take_up(&mut self, tick: Tick, uses: &BTreeMap<Role, Digest>, known: Vec<Change>) -> anyhow::Result<Tick> {
+    pub fn take_up(&mut self, tick: Tick, uses: &BTreeMap<Role, Digest>, known: &[Change]) -> anyhow::Result<Tick> {
         self.skip_to(tick);
-        let known: Vec<(Input, isize)> = known.into_iter().map(|change| (Input::Change(change), 1)).collect();
-        let mut updates: Vec<_> = Urgency::ALL.into_iter().map(|lane| (lane, known.clone())).collect();
+        let lanes = |role: Role| -> &[Urgency] {
+            match role {
+                Role::Active => &[Urgency::Stat, Urgency::Routine],
+                Role::Shadow => &[Urgency::Background],
+            }
+        };
+        // A lane that never makes a result of a role must not remember one: it would take it back.
+        let known_in = |lane: Urgency| {
+            let known = known.iter().cloned().map(|mut change| {
+                if let Change::Remembered { results, .. } = &mut change {
+                    results.retain(|(role, _, _)| lanes(*role).contains(&lane));
+                }
+                (Input::Change(change), 1)
+            });
+            known.collect::<Vec<_>>()
+        };
+        let mut updates: Vec<_> = Urgency::ALL.into_iter().map(|lane| (lane, known_in(lane))).collect();
         for (role, method) in uses {
             let by = Use { role: *role, method: *method };
             self.uses.insert(*role, by);
-            let lanes = match role {
-                Role::Active => &[Urgency::Stat, Urgency::Routine][..],
-                Role::Shadow => &[Urgency::Background],
-            };
-            let theirs = updates.iter_mut().filter(|(lane, _)| lanes.contains(lane));
+            let theirs = updates.iter_mut().filter(|(lane, _)| lanes(*role).contains(lane));
             theirs.for_each(|(_, updates)| updates.push((Input::Use(by), 1)));
         }
         self.put(&updates)

@@ -572,7 +572,7 @@ impl Again<'_> {
         }
         self.replayed.used = self.book.used.clone();
         self.replayed.left = self.book.residents()?;
-        self.engine.take_up(tick, &uses, known)?;
+        self.engine.take_up(tick, &uses, &known)?;
         Ok(())
     }
 

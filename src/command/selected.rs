@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use operators::record::{Change, Rejection, SeriesKey, Tick};
+use operators::record::{Change, InstanceUid, Rejection, SeriesKey, Tick};
 use operators::selection::{Attributes, Decision, Rules, decide};
 use serde::Serialize;
 
@@ -36,9 +36,9 @@ pub(super) fn selected(
 ) -> anyhow::Result<Vec<Selected>> {
     let until: Vec<Entry> = entries.iter().filter(|entry| entry.tick <= at).cloned().collect();
     let mut selected = taken(&data.payloads(), &until, study, rules)?;
-    let series = data.received()?.into_iter().filter_map(|(position, record)| match record {
+    let series = data.received()?.into_iter().filter_map(|(_, record)| match record {
         Record::Received(received) if received.identity.key.study.as_str() == study => {
-            Some((position, received.identity.key))
+            Some((received.identity.instance, received.identity.key))
         }
         Record::Received(_) | Record::Ended(_) => None,
     });
@@ -69,14 +69,14 @@ fn taken(payloads: &Payloads, entries: &[Entry], study: &str, rules: &Rules) -> 
     Ok(selected)
 }
 
-/// What was refused and did not come otherwise later, by series and reason. `series` says which series a record of the inbox
-/// is of.
-fn left_out(entries: &[Entry], series: &HashMap<u64, SeriesKey>) -> Vec<Selected> {
+/// What was refused and did not come otherwise later, by series and reason. `series` says which series an instance of the
+/// inbox is of: what is left out may be so because of another one that came.
+fn left_out(entries: &[Entry], series: &HashMap<InstanceUid, SeriesKey>) -> Vec<Selected> {
     let mut refused: BTreeMap<&str, (&SeriesKey, &Rejection)> = BTreeMap::new();
     for entry in entries {
-        let Event::Changed { change, from, .. } = &entry.event else { continue };
+        let Event::Changed { change, .. } = &entry.event else { continue };
         if let Change::Refused(rejection) = change {
-            if let Some(key) = from.as_ref().and_then(|from| series.get(from)) {
+            if let Some(key) = InstanceUid::new(&rejection.input).and_then(|instance| series.get(&instance)) {
                 refused.insert(&rejection.input, (key, rejection));
             }
         } else if let Change::Arrived { instance, .. } = change {
@@ -111,27 +111,27 @@ pub(super) fn tell(selected: &[Selected], console: &mut Console) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use operators::record::{InstanceUid, Reason, SeriesUid, StudyUid};
+    use operators::record::{Reason, SeriesUid, StudyUid};
 
     use super::*;
 
     #[test]
     fn what_was_refused_is_told_by_series_unless_it_came_otherwise_later() {
         let key = SeriesKey { study: StudyUid::new("1").expect("a UID"), series: SeriesUid::new("2").expect("a UID") };
-        let entry = |tick, change, from| {
-            let event = Event::Changed { change, payload: None, stat: false, from };
+        let entry = |tick, change| {
+            let event = Event::Changed { change, payload: None, stat: false, from: Some(tick) };
             Entry { tick, unix_ms: 0, event }
         };
+        let uid = |text: &str| InstanceUid::new(text).expect("a UID");
         let refuse = |uid: &str| Change::Refused(Rejection::new(uid, Reason::NotSelected, "thin: rows is 1 or less"));
-        let instance = InstanceUid::new("1.3").expect("a UID");
         let entries = [
-            entry(0, refuse("1.1"), Some(0)),
-            entry(1, refuse("1.2"), Some(1)),
-            entry(2, refuse("1.3"), Some(2)),
-            entry(3, refuse("a file"), None),
-            entry(4, Change::Arrived { key: key.clone(), instance, slices: Vec::new() }, Some(4)),
+            entry(0, refuse("1.1")),
+            entry(1, refuse("1.2")),
+            entry(2, refuse("1.3")),
+            entry(3, refuse("a file")),
+            entry(4, Change::Arrived { key: key.clone(), instance: uid("1.3"), slices: Vec::new() }),
         ];
-        let series = [0, 1, 2].map(|position| (position, key.clone())).into();
+        let series = ["1.1", "1.2", "1.3"].map(|instance| (uid(instance), key.clone())).into();
         let told = left_out(&entries, &series);
         let [Selected { series_uid, taken: false, instances: 2, by, because }] = &told[..] else { panic!("{told:?}") };
         assert_eq!((&**series_uid, &**by, &**because), ("2", "not_selected", "thin: rows is 1 or less"));

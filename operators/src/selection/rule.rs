@@ -198,7 +198,9 @@ mod tests {
 
     #[test]
     fn every_condition_must_hold_and_a_missing_value_holds_none() {
-        let patterns: [(fn(&mut Rule) -> &mut Option<Pattern>, fn(&mut Attributes) -> &mut Vec<String>); 9] = [
+        type Condition = fn(&mut Rule) -> &mut Option<Pattern>;
+        type Values = fn(&mut Attributes) -> &mut Vec<String>;
+        let patterns: [(Condition, Values); 9] = [
             (|r| &mut r.modality, |a| &mut a.modality),
             (|r| &mut r.study_description, |a| &mut a.study_description),
             (|r| &mut r.series_description, |a| &mut a.series_description),

@@ -44,15 +44,16 @@ pub(super) fn act(element: &InMemElement, need: Need) -> Act {
 fn listed(codes: Codes, need: Need, element: &InMemElement) -> Act {
     let Codes { remove, empty, dummy, identify } = codes;
     let sequence = matches!(element.value(), Value::Sequence(_));
-    match need {
-        _ if identify && sequence => Act::Keep,
-        _ if identify => Act::Identify,
-        Need::Nothing if remove => Act::Remove,
-        Need::Nothing if empty => Act::Empty,
-        Need::Value if dummy => Act::Dummy,
-        Need::Value if empty => Act::Empty,
-        Need::Nothing | Need::Value if dummy => Act::Dummy,
-        Need::Nothing | Need::Value => Act::Remove,
+    // Of several codes, the first that is allowed: what needs nothing is removed sooner than emptied, what needs a value gets
+    // a dummy.
+    let order = match need {
+        Need::Nothing => [(remove, Act::Remove), (empty, Act::Empty), (dummy, Act::Dummy)],
+        Need::Value => [(dummy, Act::Dummy), (empty, Act::Empty), (remove, Act::Remove)],
+    };
+    match (identify, sequence) {
+        (true, true) => Act::Keep,
+        (true, false) => Act::Identify,
+        (false, _) => order.into_iter().find(|(allowed, _)| *allowed).map_or(Act::Remove, |(_, act)| act),
     }
 }
 
@@ -77,13 +78,10 @@ fn stays(tag: Tag, element: &InMemElement) -> bool {
 
 /// Whether a representation holds neither names nor dates nor free text.
 fn may_stay(vr: VR) -> bool {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not listed here goes")]
-    match vr {
-        VR::AT | VR::CS | VR::DS | VR::IS | VR::LO | VR::SH | VR::SQ | VR::UI => true,
-        VR::FL | VR::FD | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV => true,
-        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW => true,
-        _ => false,
-    }
+    let codes_and_numbers = [VR::AT, VR::CS, VR::DS, VR::IS, VR::LO, VR::SH, VR::SQ, VR::UI];
+    let binary_numbers = [VR::FL, VR::FD, VR::SL, VR::SS, VR::SV, VR::UL, VR::US, VR::UV];
+    let bytes = [VR::OB, VR::OD, VR::OF, VR::OL, VR::OV, VR::OW];
+    codes_and_numbers.contains(&vr) || binary_numbers.contains(&vr) || bytes.contains(&vr)
 }
 
 /// Whether a text has the characters that its representation may have (PS3.5 table 6.2-1).

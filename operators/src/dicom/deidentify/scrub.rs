@@ -74,7 +74,7 @@ mod tests {
         ];
         let pixels = PixelFragmentSequence::new(vec![0_u32], vec![jpeg.concat()]);
         let scrubbed = scrubbed(&pixels);
-        let mut expected = jpeg.clone();
+        let mut expected = jpeg;
         expected[2] = segment(0xE1, &[0; 10]);
         expected[3] = segment(0xFE, &[0; 5]);
         assert_eq!(scrubbed.fragments(), [expected.concat()]);

@@ -15,6 +15,7 @@ use crate::phantom::{self, PhantomConfig};
 const PLANTED: [&str; 8] = ["PLANTED", "Planted", "planted", "19230504", "031415.9", "1.2.752.99", "-987.654", "077Y"];
 
 /// A value of a representation that tells of a patient, if the representation can.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the others hold bytes")]
 fn plant(vr: VR) -> PrimitiveValue {
     let text = PrimitiveValue::from;
     match vr {
@@ -48,9 +49,13 @@ fn vr_of(tag: Tag) -> VR {
 fn planted_table() -> Vec<Element> {
     let in_data_set = |tag: &Tag| tag.group() >= 0x0008 && tag.group() < 0xFFFA;
     let rows = table::rows().map(|(tag, _)| tag).filter(in_data_set);
-    let planted = rows.map(|tag| match vr_of(tag) {
-        VR::SQ => sequence(tag, vec![item([attribute(tags::PATIENT_NAME, VR::PN, "Planted^Name")])]),
-        vr => DataElement::new(tag, vr, plant(vr)),
+    let planted = rows.map(|tag| {
+        let vr = vr_of(tag);
+        if vr == VR::SQ {
+            sequence(tag, vec![item([attribute(tags::PATIENT_NAME, VR::PN, "Planted^Name")])])
+        } else {
+            DataElement::new(tag, vr, plant(vr))
+        }
     });
     planted.collect()
 }
