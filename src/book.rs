@@ -59,11 +59,9 @@ impl Series {
     }
 
     fn change(&mut self, change: &Change, payload: Option<&str>) {
-        self.away = match change {
-            Change::Released { .. } => true,
-            // What changes nothing brings nothing back.
-            change => self.away && self.comeback(change).is_none(),
-        };
+        // What changes nothing brings nothing back.
+        let stays = self.away && self.comeback(change).is_none();
+        self.away = stays || matches!(change, Change::Released { .. });
         match change {
             Change::Arrived { instance, .. } => {
                 let payload = payload.unwrap_or_default().to_owned();

@@ -203,13 +203,24 @@ impl Engine {
         self.reuse(Role::Shadow, method, &[Urgency::Background])
     }
 
-    /// Takes up, at `tick`, what was before the graph was started: the methods in use, and series that were let go.
+    /// Takes up, at `tick`, what was before the graph was started: the methods in use, series that were let go, and those of
+    /// them that come back at once: `held` are all their instances.
     ///
     /// # Errors
     ///
     /// Returns an error if the graph has failed.
-    pub fn take_up(&mut self, tick: Tick, uses: &BTreeMap<Role, Digest>, known: &[Change]) -> anyhow::Result<Tick> {
+    pub fn take_up(
+        &mut self,
+        tick: Tick,
+        uses: &BTreeMap<Role, Digest>,
+        known: &[Change],
+        held: &[Instance],
+    ) -> anyhow::Result<Tick> {
         self.skip_to(tick);
+        let come = self.hand_in(held, Urgency::Routine);
+        let back: BTreeSet<&SeriesKey> = held.iter().map(|instance| &instance.key).collect();
+        let back = back.into_iter().map(|key| Change::Returned { key: key.clone() });
+        let known: Vec<Change> = known.iter().cloned().chain(come).chain(back).collect();
         let lanes = |role: Role| -> &[Urgency] {
             match role {
                 Role::Active => &[Urgency::Stat, Urgency::Routine],
@@ -218,7 +229,10 @@ impl Engine {
         };
         // A lane that never makes a result of a role must not remember one: it would take it back.
         let known_in = |lane: Urgency| {
-            let known = known.iter().cloned().map(|mut change| {
+            let home = |change: &Change| change.key().and_then(|key| self.homes.get(&key.digest()));
+            // A series that comes back has its home among those that can wait.
+            let there = known.iter().filter(|change| lane != Urgency::Stat || home(change).is_none());
+            let known = there.cloned().map(|mut change| {
                 if let Change::Remembered { results, .. } = &mut change {
                     results.retain(|(role, _, _)| lanes(*role).contains(&lane));
                 }

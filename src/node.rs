@@ -1,6 +1,6 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use operators::outcome::Salt;
 use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, Sign, Tick, Truth};
 use operators::store::{self, Store, StoreError};
 
-use crate::book::{Book, Followed};
+use crate::book::{Book, Followed, Kept};
 use crate::collector::{Collected, Collector, Views, Watch};
 use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, Payloads, random};
 use crate::engine::{Engine, Output};
@@ -534,7 +534,11 @@ pub(crate) fn replay(
 ) -> anyhow::Result<Replayed> {
     let loader = Loader::of(data.payloads());
     let mut again = Again { data, engine, device, loader, book, replayed: Replayed::default() };
-    again.take_up().context("the snapshot")?;
+    let changed = entries.iter().filter_map(|entry| match &entry.event {
+        Event::Changed { change, .. } => change.key(),
+        Event::Used { .. } | Event::Published(_) => None,
+    });
+    again.take_up(&changed.collect()).context("the snapshot")?;
     for entry in entries {
         again.happen(entry).with_context(|| format!("the log at tick {}", entry.tick))?;
     }
@@ -554,8 +558,8 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
-    /// Takes up what the book says: every series as if it had been let go.
-    fn take_up(&mut self) -> anyhow::Result<()> {
+    /// Takes up what the book says: every series as if it had been let go, but those that it held and that are `touched` next.
+    fn take_up(&mut self, touched: &HashSet<&SeriesKey>) -> anyhow::Result<()> {
         let Some(tick) = self.book.next.checked_sub(1) else { return Ok(()) };
         let (mut uses, mut known) = (BTreeMap::new(), Vec::new());
         for (role, method) in &self.book.used {
@@ -563,16 +567,24 @@ impl Again<'_> {
             self.engine.stages().load(model, config)?;
             uses.insert(*role, method.method);
         }
+        let mut held = Vec::new();
         for key in self.book.keys() {
             let series = self.book.series(key)?;
+            // What changes it next was not preceded by its coming back.
+            if !series.away && touched.contains(key) {
+                let kept: Vec<Kept> = series.present.values().cloned().collect();
+                held.extend(self.loader.all(&kept)?);
+                self.replayed.residents.hold(key, tick);
+            } else {
+                self.replayed.residents.leave(key);
+            }
             let results = series.results.into_iter().map(|(role, result)| (role, result.version, result.method));
             known.push(Change::Remembered { key: key.clone(), results: results.collect() });
             known.extend(series.signs.into_iter().map(|sign| Change::Signed { key: key.clone(), sign }));
-            self.replayed.residents.leave(key);
         }
         self.replayed.used = self.book.used.clone();
         self.replayed.left = self.book.residents()?;
-        self.engine.take_up(tick, &uses, &known)?;
+        self.engine.take_up(tick, &uses, &known, &held)?;
         Ok(())
     }
 

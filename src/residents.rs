@@ -29,6 +29,16 @@ impl Residents {
         }
     }
 
+    /// Notes a series that the graph holds since a tick that it shares with others.
+    pub(crate) fn hold(&mut self, key: &SeriesKey, tick: Tick) {
+        // Those that share a tick are ordered by their keys: one of them stands for the tick.
+        let free = (0..=tick).rev().find(|tick| !self.by_change.contains_key(tick));
+        if let Some(tick) = free {
+            self.by_change.insert(tick, key.clone());
+            self.changed.insert(key.clone(), tick);
+        }
+    }
+
     /// Notes a series that the graph does not hold.
     pub(crate) fn leave(&mut self, key: &SeriesKey) {
         self.away.insert(key.digest());

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Drop for Results {
     }
 }
 
-fn write(shared: &Shared, tree: &ResultTree, rejected: &PathBuf) {
+fn write(shared: &Shared, tree: &ResultTree, rejected: &Path) {
     let mut patience = Duration::ZERO;
     loop {
         let mut waiting = shared.lock();

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
+use hemoflow::operators::train::{Progress, TrainingMetrics};
+
 use crate::support::program;
 
 /// Starts a small demo that stays up, reads where its metrics are, and gives what they say once all results are out.
@@ -57,9 +59,8 @@ fn every_metric_is_documented_and_every_documented_metric_is_served() {
 #[test]
 fn every_metric_of_a_training_is_documented() {
     let registry = prometheus::Registry::new();
-    let metrics = hemoflow::operators::train::TrainingMetrics::register(&registry).expect("new names");
-    let progress =
-        hemoflow::operators::train::Progress { stage: "head", epoch: 2, epochs: 5, loss: 0.5, score: Some(0.75) };
+    let metrics = TrainingMetrics::register(&registry).expect("new names");
+    let progress = Progress { stage: "head", epoch: 2, epochs: 5, loss: 0.5, score: Some(0.75) };
     metrics.tell(&progress);
     let page = include_str!("../docs/telemetry.md");
     let served: Vec<(String, f64)> = registry

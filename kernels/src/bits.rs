@@ -79,6 +79,7 @@ fn whole_word(elements: &[u8; WORD]) -> u64 {
 /// Sixteen elements as sixteen bits: each processor of this kind has an instruction for that.
 #[cfg(target_arch = "x86_64")]
 #[inline]
+#[allow(clippy::cast_sign_loss, reason = "the low sixteen bits are the answer, whatever the sign")]
 fn sixteen(elements: &[u8; 16]) -> u16 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_setzero_si128};
 

@@ -181,6 +181,7 @@ impl Envelope {
 
     /// Replaces the heights of a line by the least of `height + distance^2` over all of its points.
     #[inline(always)]
+    #[allow(clippy::cast_sign_loss, reason = "a parabola of the lowest begins at the first place or behind it")]
     fn lower((own, line): (&mut Self, &mut [f64])) {
         let count = own.find(line);
         if count == 0 {

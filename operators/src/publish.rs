@@ -256,8 +256,10 @@ impl Series {
                 Fact::Returned => returned |= diff > 0,
                 Fact::Remembered(results) => {
                     for (role, version, published) in results {
-                        let reading = Current { version, published, method: published, ..Current::default() };
-                        self.readings.insert(role, reading);
+                        let current = self.readings.entry(role).or_default();
+                        (current.version, current.published) = (version, published);
+                        // What comes back at this tick knows better what makes it.
+                        current.method = current.method.or(published);
                     }
                 }
                 Fact::Slice(by, seen) => {

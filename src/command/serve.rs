@@ -41,6 +41,9 @@ pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) 
             told_ready = true;
             notify(&[NotifyState::Ready]);
         }
+        if !server.is_alive() {
+            break;
+        }
         match server.runtime().block_on(signals.next()) {
             Some(Asked::End) => break,
             Some(Asked::Reload) => match Config::load(path) {
@@ -50,8 +53,7 @@ pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) 
                 }
                 Err(error) => tracing::error!("the configuration stays as it was: {error}"),
             },
-            None if server.is_alive() => {}
-            None => break,
+            None => {}
         }
     }
     tracing::info!("ending: nothing new is taken");

@@ -35,9 +35,8 @@ pub(super) fn write(path: &Path, log_bytes: u64, parts: &[Vec<u8>]) -> anyhow::R
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&partial, path)?;
-        Ok(if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        })
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+        Ok(())
     };
     let written: anyhow::Result<()> = write();
     written.inspect_err(|_| drop(fs::remove_file(&partial))).with_context(|| format!("cannot write {}", path.display()))

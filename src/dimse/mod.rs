@@ -4,6 +4,8 @@
 //! are those of `dicom-ul`; data sets, which are nearly all of the bytes, are read from the socket straight into the file
 //! that is kept (docs/adr/0006).
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "of all that a peer may say, little has a place")]
+
 mod association;
 pub mod client;
 mod command;

@@ -299,6 +299,7 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "of the many kinds of errors, these say that there is no room")]
 fn refused(error: &io::Error) -> InboxError {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     match error.kind() {

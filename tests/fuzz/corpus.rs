@@ -245,7 +245,7 @@ fn entries() -> Vec<Entry> {
         Event::Used { role: Role::Active, method: Some(method) },
         changed(instance.arrival(), Some("payload.dcm")),
         changed(Change::Signed { key: key.clone(), sign: Sign::AssociationEnded }, None),
-        changed(Change::Withdrawn { key, instance: instance.uid.clone() }, None),
+        changed(Change::Withdrawn { key, instance: instance.uid }, None),
         changed(Change::Refused(Rejection::new("1.2.3", Reason::NotCt, "modality MR")), None),
         Event::Used { role: Role::Shadow, method: None },
     ];

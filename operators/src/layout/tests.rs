@@ -9,7 +9,7 @@ use crate::phantom::{PhantomConfig, PhantomStudy, study};
 /// Studies of all forms of stored values, with and without bleeds.
 fn studies() -> Vec<PhantomStudy> {
     let config = PhantomConfig { seed: 77, slices: Some(5), matrix: 48, positive_share: 0.7 };
-    (0..8).map(|index| study(&config, index)).collect()
+    (0..10).map(|index| study(&config, index)).collect()
 }
 
 fn written(layout: Layout, studies: &[PhantomStudy]) -> tempfile::TempDir {
@@ -87,7 +87,7 @@ fn every_adapter_yields_the_phantom() {
                 let given = Given { labels: Some(folder.path().join("labels.csv")), ..Given::default() };
                 DataSet::open(&folder.path().join("dicom"), &given).expect("a data set")
             }
-            _ => open(folder.path()),
+            Layout::Rsna | Layout::Instance | Layout::CtIch | Layout::Bhsd | Layout::Phantom => open(folder.path()),
         };
         assert_eq!((set.layout, &set.rejections[..]), (layout, &[][..]));
         set.keep_labeled();

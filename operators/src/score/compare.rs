@@ -69,16 +69,18 @@ pub struct Contender<'a> {
     pub mask: &'a str,
 }
 
+/// The scores of patients, of the masks of a name.
+type ByPatient = fn(&[CaseScore], &str) -> BTreeMap<String, f64>;
+
 /// Every pair of arms, on both scores, over the patients that both have.
 #[must_use]
 pub fn compare(arms: &[Contender<'_>]) -> Vec<Comparison> {
+    let scores: [(&str, ByPatient); 2] =
+        [("Dice per slice", dice_by_patient), ("Dice per volume", volume_dice_by_patient)];
     let mut found = Vec::new();
     for (place, first) in arms.iter().enumerate() {
         for second in arms.iter().skip(place + 1) {
-            for (score, of) in [
-                ("Dice per slice", dice_by_patient as fn(&[CaseScore], &str) -> BTreeMap<String, f64>),
-                ("Dice per volume", volume_dice_by_patient),
-            ] {
+            for (score, of) in scores {
                 let (a, b) = (of(first.cases, first.mask), of(second.cases, second.mask));
                 let pairs: Vec<(f64, f64)> = a.iter().filter_map(|(patient, a)| Some((*a, *b.get(patient)?))).collect();
                 found.extend(comparison([first.name, second.name], score, &pairs));

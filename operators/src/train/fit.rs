@@ -26,6 +26,7 @@ pub struct Progress {
 ///
 /// `loss` draws `count` samples for a step and gives their mean loss. Its step number counts through all epochs and is all that
 /// it may remember: a training that goes on from a checkpoint begins with a later step.
+#[allow(clippy::needless_pass_by_value, reason = "a training ends what it began with")]
 pub(crate) fn fit<M: Module>(
     stage: &'static str,
     config: StageConfig,
@@ -44,9 +45,10 @@ pub(crate) fn fit<M: Module>(
     let key = course.key(stage, || checkpoint::weights(&module)).map_err(unkept)?;
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay).init();
     let mut told: Vec<Told> = Vec::new();
-    let mut best = (module.clone(), None);
+    // The best weights, or the bytes that they are kept as: two modules of one may share what batches taught them.
+    let (mut best, mut kept_best, mut best_score) = (None, None, None);
     if let Some(kept) = course.kept(stage, key)? {
-        best = (checkpoint::with_weights(module.clone(), &kept.best).map_err(unkept)?, kept.best_score);
+        (kept_best, best_score) = (Some(kept.best), kept.best_score);
         module = checkpoint::with_weights(module, &kept.weights).map_err(unkept)?;
         optimizer = checkpoint::with_state(optimizer, &kept.optimizer).map_err(unkept)?;
         told = kept.told;
@@ -71,22 +73,27 @@ pub(crate) fn fit<M: Module>(
         let valid = module.valid();
         let (loss, score) = (sum / count(steps.max(1)), score(&valid)?);
         told.push(Told { loss, score });
-        if score.is_none() || best.1.is_none() || score > best.1 {
-            best = (valid.clone(), score);
+        if score.is_none() || best_score.is_none() || score > best_score {
+            (best, kept_best, best_score) = (Some(valid.clone()), None, score);
         }
         course.keep(stage, || {
             Ok(Checkpoint {
                 key,
                 told: told.clone(),
-                best_score: best.1,
+                best_score,
                 weights: checkpoint::weights(&valid)?,
                 optimizer: checkpoint::state(&optimizer)?,
-                best: checkpoint::weights(&best.0)?,
+                best: kept_best.clone().map_or_else(|| checkpoint::weights(best.as_ref().unwrap_or(&valid)), Ok)?,
             })
         })?;
         course.tell(&Progress { stage, epoch, epochs, loss, score });
     }
-    Ok(best)
+    let last = module.valid();
+    let best = match kept_best {
+        Some(kept) => checkpoint::with_weights(last, &kept).map_err(unkept)?,
+        None => best.unwrap_or(last),
+    };
+    Ok((best, best_score))
 }
 
 /// The learning rate of a step: rising over the first twentieth of all steps, then falling to zero along a cosine.

@@ -217,7 +217,7 @@ fn a_training_goes_on_from_every_epoch_to_the_same_last_bit() {
         assert_eq!(again, told, "the curves are whole");
     }
     // What was kept of another training is refused by name.
-    for other in [TrainConfig { seed: 6, ..config.clone() }, TrainConfig { validation: 0.5, ..config.clone() }] {
+    for other in [TrainConfig { seed: 6, ..config.clone() }, TrainConfig { validation: 0.5, ..config }] {
         let error = whole(&kept, true, &other, &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains("classifier.checkpoint") && error.contains("another training"), "{error}");
     }
