@@ -244,7 +244,8 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         data = ["--data", HERE / "data/dicom", "--labels", HERE / "data/labels.csv", "--out", f"{work}/model"]
         small = ["--width", "8", "--input-size", "64", "--epochs", "1"]
-        check.step("training", [*hemoflow, "train", "all", *data, *small], 180)
+        # So short a training finds masks or not by chance; a segmenter has none to learn from then.
+        check.step("training", [*hemoflow, "train", "classifier", *data, *small], 180)
         check.step("run", [*hemoflow, "run", HERE / "data/dicom", "--model", HERE / "models", "--out", f"{work}/out"], 120)
     sys.exit(0 if check.write() else 1)
 
