@@ -21,18 +21,22 @@ pub(super) fn activation(features: &[f32], shape: [usize; 4], weights: &[f32]) -
         return maps;
     }
     let slices = features.par_chunks(channels * cells).zip(maps.par_chunks_mut(cells));
-    slices.for_each(|(features, map)| {
-        for (feature, weight) in features.chunks_exact(cells).zip(weights) {
-            for (sum, value) in map.iter_mut().zip(feature) {
-                *sum += weight * value;
-            }
-        }
-        for sum in map {
-            // False for NaN.
-            *sum = if *sum > 0.0 { sum.min(f32::MAX) } else { 0.0 };
-        }
-    });
+    slices.for_each(|(features, map)| widest(weigh, (features, weights, map)));
     maps
+}
+
+/// Adds up the features of a slice, weighted, and keeps what is positive.
+#[inline(always)]
+fn weigh((features, weights, map): (&[f32], &[f32], &mut [f32])) {
+    for (feature, weight) in features.chunks_exact(map.len()).zip(weights) {
+        for (sum, value) in map.iter_mut().zip(feature) {
+            *sum += weight * value;
+        }
+    }
+    for sum in map {
+        // False for NaN.
+        *sum = if *sum > 0.0 { sum.min(f32::MAX) } else { 0.0 };
+    }
 }
 
 /// Normalized maps, as many as their shape says.

@@ -9,6 +9,8 @@ use rten_simd::SimdOp as _;
 use super::image::{BLOCK, Layout};
 use super::kernel::{GROUP, Rows};
 
+/// Inputs of each output that a block holds: the weights of a group of channels take 16 KiB.
+const INPUTS_OF_A_BLOCK: usize = 128;
 /// Multiplications below which a convolution is not worth two threads.
 const WORK_OF_A_BAND: usize = 1 << 20;
 
@@ -45,7 +47,7 @@ pub(super) struct Convolution {
     bias: Vec<f32>,
     affine: Option<(Vec<f32>, Vec<f32>)>,
     relu: bool,
-    taps: Vec<(usize, usize)>,
+    taps: Vec<Vec<(usize, usize)>>,
     /// Where the first input of the first output lies.
     input_start: usize,
     input_steps: [usize; 2],
@@ -110,7 +112,7 @@ impl Convolution {
             bias: padded(weights.bias.as_deref().unwrap_or(&[])),
             affine: then.affine.map(|(scale, shift)| (padded(&scale), padded(&shift))),
             relu: then.relu,
-            taps,
+            taps: in_blocks(&taps),
             input_start: from.at(margin, margin),
             input_steps: [stride * from.pitch, stride * from.row()],
             output_start: to.at(to.border + row, to.border + column) + pixels.channel,
@@ -158,7 +160,9 @@ impl Convolution {
                     columns: self.columns,
                 })
         };
-        let Some(output) = output.get_mut(self.output_start..) else { return false };
+        let Some(output) = output.get_mut(self.output_start..) else {
+            return false;
+        };
         if bands == 1 {
             return band((0, output));
         }
@@ -169,4 +173,25 @@ impl Convolution {
     fn work(&self) -> usize {
         self.weights.len() * self.rows * self.columns
     }
+}
+
+/// Splits runs of inputs into blocks of as many as are visited at once.
+fn in_blocks(taps: &[(usize, usize)]) -> Vec<Vec<(usize, usize)>> {
+    let mut blocks = Vec::new();
+    let (mut block, mut room) = (Vec::new(), INPUTS_OF_A_BLOCK);
+    for &(mut offset, mut len) in taps {
+        while len > 0 {
+            let now = len.min(room);
+            block.push((offset, now));
+            (offset, len, room) = (offset + now, len - now, room - now);
+            if room == 0 {
+                blocks.push(std::mem::take(&mut block));
+                room = INPUTS_OF_A_BLOCK;
+            }
+        }
+    }
+    if blocks.is_empty() || !block.is_empty() {
+        blocks.push(block);
+    }
+    blocks
 }

@@ -22,8 +22,9 @@ pub(super) struct Rows<'a> {
     /// Scale and shift after the ReLU, as long as the bias.
     pub(super) after: Option<(&'a [f32], &'a [f32])>,
     pub(super) relu: bool,
-    /// Where the inputs of an output lie, from its first, and how many there are in a run. In the order of the weights.
-    pub(super) taps: &'a [(usize, usize)],
+    /// Where the inputs of an output lie, from its first, and how many there are in a run. In the order of the weights, in
+    /// blocks whose weights stay in the nearest cache while all pixels are visited.
+    pub(super) taps: &'a [Vec<(usize, usize)>],
     /// From the first input of the first pixel of these rows.
     pub(super) input: &'a [f32],
     /// From a pixel's first input to that of the next in its row, and of the next row.
@@ -41,8 +42,8 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     /// Whether every number that [`SimdOp::eval`] touches exists.
     fn fits(&self) -> bool {
-        let taps: usize = self.taps.iter().map(|&(_, len)| len).sum();
-        let reach = self.taps.iter().map(|&(offset, len)| offset + len).max().unwrap_or(0);
+        let taps: usize = self.taps.iter().flatten().map(|&(_, len)| len).sum();
+        let reach = self.taps.iter().flatten().map(|&(offset, len)| offset + len).max().unwrap_or(0);
         let channels = self.bias.len();
         let [rows, columns] = [self.rows.saturating_sub(1), self.columns.saturating_sub(1)];
         let last = |steps: [usize; 2]| rows * steps[1] + columns * steps[0];
@@ -65,25 +66,40 @@ impl SimdOp for Rows<'_> {
         if !self.fits() {
             return false;
         }
-        let taps: usize = self.taps.iter().map(|&(_, len)| len).sum();
+        let mut weights = self.weights;
         let mut first = 0;
         while first < self.bias.len() {
             let width = GROUP.min(self.bias.len() - first);
-            let weights = &self.weights[taps * first..taps * (first + width)];
-            // SAFETY: `fits` has checked each bound; channels `first..first + width` are among those of the bias.
-            unsafe {
-                match (isa.f32().len(), width) {
-                    (16, GROUP) => self.wide::<I, 2>(isa, weights, first, width),
-                    (16, _) => self.wide::<I, 1>(isa, weights, first, width),
-                    (8, _) => self.half::<I, 2>(isa, weights, first, width),
-                    (4, _) => self.narrow::<I, 4>(isa, weights, first, width),
-                    _ => return false,
+            for (block, taps) in self.taps.iter().enumerate() {
+                let these;
+                (these, weights) = weights.split_at(width * taps.iter().map(|&(_, len)| len).sum::<usize>());
+                let part = Part { taps, weights: these, begins: block == 0, ends: block + 1 == self.taps.len() };
+                // SAFETY: `fits` has checked each bound; channels `first..first + width` are among those of the bias.
+                unsafe {
+                    match (isa.f32().len(), width) {
+                        (16, GROUP) => self.wide::<I, 2>(isa, part, first, width),
+                        (16, _) => self.wide::<I, 1>(isa, part, first, width),
+                        (8, _) => self.half::<I, 2>(isa, part, first, width),
+                        (4, _) => self.narrow::<I, 4>(isa, part, first, width),
+                        _ => return false,
+                    }
                 }
             }
             first += width;
         }
         true
     }
+}
+
+/// A block of the inputs of each output.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    taps: &'a [(usize, usize)],
+    /// Theirs, of one group of channels.
+    weights: &'a [f32],
+    /// Whether sums begin with the bias, or go on with what the output holds.
+    begins: bool,
+    ends: bool,
 }
 
 /// Walks over a row in tiles of at most the given numbers of pixels.
@@ -93,7 +109,7 @@ macro_rules! walk {
         ///
         /// [`Rows::fits`], and the channels from `first` on are `width`, a multiple of what `V` vectors hold.
         #[inline(always)]
-        unsafe fn $name<I: Isa, const V: usize>(&mut self, isa: I, weights: &[f32], first: usize, width: usize) {
+        unsafe fn $name<I: Isa, const V: usize>(&mut self, isa: I, part: Part<'_>, first: usize, width: usize) {
             let lanes = V * isa.f32().len();
             for channel in (0..width).step_by(lanes) {
                 for row in 0..self.rows {
@@ -101,9 +117,9 @@ macro_rules! walk {
                     while column < self.columns {
                         let left = self.columns - column;
                         $(
-                            if left >= $pixels && !($pixels == 12 && left == 16) {
+                            if left >= $pixels && !($pixels == 12 && left == 16) && !($pixels == 6 && left == 8) {
                                 // SAFETY: the caller's promise; the tile ends at or before the end of the row.
-                                unsafe { self.tile::<I, V, $pixels>(isa, weights, [first, channel, width], row, column) };
+                                unsafe { self.tile::<I, V, $pixels>(isa, part, [first, channel, width], row, column) };
                                 column += $pixels;
                                 continue;
                             }
@@ -130,7 +146,7 @@ impl Rows<'_> {
     unsafe fn tile<I: Isa, const V: usize, const P: usize>(
         &mut self,
         isa: I,
-        weights: &[f32],
+        part: Part<'_>,
         [first, channel, width]: [usize; 3],
         row: usize,
         column: usize,
@@ -142,15 +158,25 @@ impl Rows<'_> {
         let mut sums = [[ops.zero(); V]; P];
         // SAFETY: the caller's promise; each pointer stays within its slice.
         unsafe {
-            for v in 0..V {
-                let bias = ops.load_ptr(self.bias.as_ptr().add(out_channel + v * lanes));
-                for sum in &mut sums {
-                    sum[v] = bias;
+            let [out_step, out_row_step] = self.output_steps;
+            let output = self.output.as_mut_ptr().add(row * out_row_step + column * out_step + out_channel);
+            if part.begins {
+                for v in 0..V {
+                    let bias = ops.load_ptr(self.bias.as_ptr().add(out_channel + v * lanes));
+                    for sum in &mut sums {
+                        sum[v] = bias;
+                    }
+                }
+            } else {
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = ops.load_ptr(output.add(p * out_step + v * lanes));
+                    }
                 }
             }
-            let mut weight = weights.as_ptr().add(channel);
+            let mut weight = part.weights.as_ptr().add(channel);
             let origin = self.input.as_ptr().add(row * row_step + column * step);
-            for &(offset, len) in self.taps {
+            for &(offset, len) in part.taps {
                 let input = origin.add(offset);
                 for k in 0..len {
                     let mut of_channels = [ops.zero(); V];
@@ -166,15 +192,14 @@ impl Rows<'_> {
                     weight = weight.add(width);
                 }
             }
-            let [step, row_step] = self.output_steps;
-            let output = self.output.as_mut_ptr().add(row * row_step + column * step + out_channel);
+            let [step, row_step] = [out_step, out_row_step];
             // Two loops: the first is short enough to be unrolled, so that the sums never leave their registers.
             for p in 0..P {
                 for v in 0..V {
                     ops.store_ptr(sums[p][v], output.add(p * step + v * lanes));
                 }
             }
-            if !self.relu && self.add.is_none() && self.after.is_none() {
+            if !part.ends || !self.relu && self.add.is_none() && self.after.is_none() {
                 return;
             }
             for p in 0..P {
