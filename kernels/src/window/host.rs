@@ -1,5 +1,7 @@
 //! The host's own loops, for processors: rows of a slice at a time, slices on all threads.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::{Axis, Filter, Frame, Intensity};
@@ -15,14 +17,20 @@ pub(super) fn batch<O: Intensity>(
     filter: Filter,
 ) -> Vec<O> {
     let image = windows.len() * size[0] * size[1];
-    let mut result = vec![O::default(); frames.len() * image];
+    let len = frames.len() * image;
+    let mut result = Vec::with_capacity(len);
+    let room = &mut result.spare_capacity_mut()[..len];
     let axes = [filter.axis(shape[0], size[0]), filter.axis(shape[1], size[1])];
     let axes = (shape != size).then_some(&axes);
-    let one = |(frame, image): (&Frame<'_>, &mut [O])| widest(image_of, ((frame, shape[1], windows, axes), image));
+    let one = |(frame, image): (&Frame<'_>, &mut [MaybeUninit<O>])| {
+        widest(image_of, ((frame, shape[1], windows, axes), image))
+    };
     match frames {
-        [frame] => one((frame, &mut result)),
-        _ => frames.par_iter().zip(result.par_chunks_mut(image)).for_each(one),
+        [frame] => one((frame, room)),
+        _ => frames.par_iter().zip(room.par_chunks_mut(image)).for_each(one),
     }
+    // SAFETY: each frame has filled its image: all windows, rows and columns, none of which is zero.
+    unsafe { result.set_len(len) };
     result
 }
 
@@ -31,7 +39,7 @@ type Parts<'a> = (&'a Frame<'a>, usize, &'a [Window], Option<&'a [Axis; 2]>);
 
 /// An image of a frame.
 #[inline(always)]
-fn image_of<O: Intensity>(((frame, columns, windows, axes), image): (Parts<'_>, &mut [O])) {
+fn image_of<O: Intensity>(((frame, columns, windows, axes), image): (Parts<'_>, &mut [MaybeUninit<O>])) {
     match axes {
         None => equal(frame, columns, windows, image),
         Some(axes) => resampled(frame, columns, windows, axes, image),
@@ -65,7 +73,7 @@ fn intensity(hu: f32, lower_hu: f32, width_hu: f32) -> f32 {
 }
 
 #[inline(always)]
-fn equal<O: Intensity>(frame: &Frame<'_>, columns: usize, windows: &[Window], image: &mut [O]) {
+fn equal<O: Intensity>(frame: &Frame<'_>, columns: usize, windows: &[Window], image: &mut [MaybeUninit<O>]) {
     let mut hu = vec![0.0; columns];
     let pixels = image.len() / windows.len();
     for first in (0..pixels).step_by(columns) {
@@ -73,7 +81,7 @@ fn equal<O: Intensity>(frame: &Frame<'_>, columns: usize, windows: &[Window], im
         for (window, plane) in windows.iter().zip(image.chunks_exact_mut(pixels)) {
             let (lower_hu, width_hu) = (window.lower_hu(), window.width_hu());
             for (cell, hu) in plane[first..].iter_mut().zip(&hu) {
-                *cell = O::of(intensity(*hu, lower_hu, width_hu));
+                cell.write(O::of(intensity(*hu, lower_hu, width_hu)));
             }
         }
     }
@@ -85,7 +93,7 @@ fn resampled<O: Intensity>(
     columns: usize,
     windows: &[Window],
     [down, across]: &[Axis; 2],
-    image: &mut [O],
+    image: &mut [MaybeUninit<O>],
 ) {
     let cells = image.len() / windows.len();
     let mut hu = vec![0.0; columns];
@@ -108,7 +116,7 @@ fn resampled<O: Intensity>(
             for ((cell, first), weights) in outputs.zip(across.weights.chunks_exact(across.taps)) {
                 let seen = sums[*first as usize..].iter().zip(weights);
                 let sum: f32 = seen.map(|(sum, weight)| sum * weight).sum();
-                *cell = O::of(sum.min(1.0));
+                cell.write(O::of(sum.min(1.0)));
             }
         }
     }
