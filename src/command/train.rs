@@ -1,5 +1,6 @@
 //! `hemoflow train`: the weakly supervised method, stage by stage, from slice labels alone.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use kernels::Device;
 use operators::model::Model;
-use operators::train::{Checkpoints, Course, Progress, TrainConfig, TrainingMetrics};
+use operators::train::{Checkpoints, Course, Progress, Step, TrainConfig, TrainingMetrics};
 use prometheus::Registry;
 
 use super::{Exit, inference};
@@ -15,6 +16,7 @@ use crate::arguments::{Stage, Train, Training};
 use crate::cohort::Cohort;
 use crate::console::Console;
 use crate::http::metrics::{self, Server};
+use crate::progress::Bar;
 use crate::training::Lessons;
 
 /// Trains the stages that were asked for and writes the model, its configuration and its loss curves. Checkpoints lie beside
@@ -35,8 +37,10 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
     let lessons = Lessons::new(&cohort, cases, &client, &config, arguments.method.as_ref())?;
 
     let mut curves = Curves::default();
+    let bar = RefCell::new(Bar::default());
+    let mut step = |Step { stage, done, steps }: Step| bar.borrow_mut().step(stage, done, steps);
     let mut tell = |progress: &Progress| {
-        say(progress);
+        bar.borrow_mut().above(|| say(progress));
         watched.iter().for_each(|metrics| metrics.tell(progress));
         curves.add(progress);
         if let Err(error) = curves.write(out) {
@@ -48,7 +52,7 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the checkpoints {}", folder.display()))?;
     }
     let checkpoints = Checkpoints { folder: folder.clone(), resume: arguments.resume };
-    let mut course = Course::new(&mut tell).keeping(checkpoints);
+    let mut course = Course::new(&mut tell).stepping(&mut step).keeping(checkpoints);
     let mut model = if arguments.stage == Stage::Segmenter {
         inference::load_model(Some(out), device)?
     } else {
@@ -71,6 +75,7 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
         model.save(out)?;
     }
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the checkpoints {}", folder.display()))?;
+    bar.borrow_mut().end();
     done(&model, out, console)?;
     Ok(if cohort.some_rejected() { Exit::SomeRejected } else { Exit::Done })
 }

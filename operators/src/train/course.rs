@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::checkpoint::Checkpoint;
-use super::{Progress, TrainError};
+use super::{Progress, Step, TrainError};
 use crate::record::Digest;
 
 /// Where checkpoints lie.
@@ -18,6 +18,7 @@ pub struct Checkpoints {
 /// A training that is watched and, if so wished, kept.
 pub struct Course<'a> {
     tell: &'a mut dyn FnMut(&Progress),
+    step: Option<&'a mut dyn FnMut(Step)>,
     checkpoints: Option<Checkpoints>,
     of: Digest,
 }
@@ -25,7 +26,13 @@ pub struct Course<'a> {
 impl<'a> Course<'a> {
     /// A training that tells of each epoch and keeps nothing.
     pub fn new(tell: &'a mut dyn FnMut(&Progress)) -> Self {
-        Self { tell, checkpoints: None, of: Digest::of(b"") }
+        Self { tell, step: None, checkpoints: None, of: Digest::of(b"") }
+    }
+
+    /// The same, which tells of each step as well.
+    #[must_use]
+    pub fn stepping(self, step: &'a mut dyn FnMut(Step)) -> Self {
+        Self { step: Some(step), ..self }
     }
 
     /// The same, with a checkpoint after each epoch.
@@ -43,6 +50,12 @@ impl<'a> Course<'a> {
 
     pub(crate) fn tell(&mut self, progress: &Progress) {
         (self.tell)(progress);
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        if let Some(tell) = &mut self.step {
+            tell(step);
+        }
     }
 
     /// Names a stage of this training, which begins with these weights; `None` where nothing is kept.

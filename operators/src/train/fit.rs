@@ -22,6 +22,17 @@ pub struct Progress {
     pub score: Option<f64>,
 }
 
+/// What a stage tells after each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// As in [`Progress`].
+    pub stage: &'static str,
+    /// Steps that are done, through all epochs.
+    pub done: usize,
+    /// How many there will be.
+    pub steps: usize,
+}
+
 /// Trains a module and gives its best weights, by `score` (the last ones where there is none), with their score.
 ///
 /// `loss` draws `count` samples for a step and gives their mean loss. Its step number counts through all epochs and is all that
@@ -69,6 +80,7 @@ pub(crate) fn fit<M: Module>(
             let gradients = GradientsParams::from_grads(loss.backward(), &module);
             let rate = learning_rate(config.learning_rate, step, epochs * steps);
             module = optimizer.step(rate, module, gradients);
+            course.step(Step { stage, done: step + 1, steps: epochs * steps });
         }
         let valid = module.valid();
         let (loss, score) = (sum / count(steps.max(1)), score(&valid)?);

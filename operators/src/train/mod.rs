@@ -34,7 +34,7 @@ pub use config::{StageConfig, Student, TrainConfig};
 pub use course::{Checkpoints, Course};
 pub use error::TrainError;
 pub use features::Features;
-pub use fit::Progress;
+pub use fit::{Progress, Step};
 pub use head::{HeadScore, train_head};
 pub use images::{Images, Split, TrainSeries, TrainSlice};
 pub use metrics::TrainingMetrics;
