@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use operators::event::{AssociationAsked, AssociationsOpen};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::association::Association;
 use super::stream::{Prompt, Stream};
 use crate::config::Dicom;
+use crate::connections;
 use crate::ingest::Door;
 use crate::tls::Tls;
 
@@ -127,37 +127,12 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, ended: watch::Receiver<bool>) {
     // Who connects and asks for nothing must not use all there is.
-    let strangers = Arc::new(Semaphore::new(shared.door.limits().associations + 64));
-    let mut tasks = JoinSet::new();
-    loop {
-        while tasks.try_join_next().is_some() {}
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = ended.wait_for(|ended| *ended) => break,
-        };
-        let (stream, from) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!("a connection was lost before it began: {error}");
-                // Out of descriptors, most likely: those that end give some back.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else {
-            shared.door.telemetry().emit(AssociationAsked { outcome: "flood" });
-            continue;
-        };
-        let (shared, ended) = (Arc::clone(&shared), ended.clone());
-        tasks.spawn(async move {
-            serve(stream, from.ip(), shared, ended).await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    while tasks.join_next().await.is_some() {}
+    let most = shared.door.limits().associations + 64;
+    let serve = |stream, from| serve(stream, from, Arc::clone(&shared), ended.clone());
+    let flood = || shared.door.telemetry().emit(AssociationAsked { outcome: "flood" });
+    connections::accept(listener, most, ended.clone(), serve, flood).await;
 }
 
 async fn serve(stream: TcpStream, from: IpAddr, shared: Arc<Shared>, ended: watch::Receiver<bool>) {

@@ -16,11 +16,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use super::health::{self, Health};
 use super::stow;
 use crate::config::Http;
+use crate::connections;
 use crate::ingest::Door;
 use crate::tls::Tls;
 
@@ -169,36 +169,10 @@ async fn store_of_study(State(shared): State<Arc<Shared>>, Path(study): Path<Str
     stow::store(shared, Some(study), request).await
 }
 
-async fn accept(listener: TcpListener, router: Router, tls: Option<Tls>, mut ended: watch::Receiver<bool>) {
-    let strangers = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut tasks = JoinSet::new();
-    loop {
-        while tasks.try_join_next().is_some() {}
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = ended.wait_for(|ended| *ended) => break,
-        };
-        let (stream, _) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!("a connection was lost before it began: {error}");
-                // Out of descriptors, most likely: those that end give some back.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else {
-            tracing::warn!("a connection was refused: there are too many");
-            continue;
-        };
-        let (router, tls, ended) = (router.clone(), tls.clone(), ended.clone());
-        tasks.spawn(async move {
-            serve(stream, router, tls, ended).await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    while tasks.join_next().await.is_some() {}
+async fn accept(listener: TcpListener, router: Router, tls: Option<Tls>, ended: watch::Receiver<bool>) {
+    let serve = |stream, _| serve(stream, router.clone(), tls.clone(), ended.clone());
+    let too_many = || tracing::warn!("a connection was refused: there are too many");
+    connections::accept(listener, CONNECTIONS, ended.clone(), serve, too_many).await;
 }
 
 async fn serve(stream: TcpStream, router: Router, tls: Option<Tls>, ended: watch::Receiver<bool>) {
