@@ -14,7 +14,7 @@
 //! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
-//! | [`arguments`], [`command`], [`console`], [`tls`] | the program |
+//! | [`arguments`], [`command`], [`console`], [`progress`], [`tls`] | the program |
 
 pub mod arguments;
 mod book;
@@ -22,6 +22,7 @@ pub mod cohort;
 pub mod collector;
 pub mod command;
 pub mod config;
+mod connections;
 pub mod console;
 pub mod data;
 pub mod dimse;
@@ -31,6 +32,7 @@ pub mod http;
 pub mod inbox;
 pub mod ingest;
 pub mod node;
+pub mod progress;
 mod residents;
 pub mod result_tree;
 pub mod results;

@@ -4,9 +4,9 @@
 //! free, and writes nothing that was overtaken. What cannot be written stays, and is tried again.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +26,8 @@ struct Waiting {
     rejections: Vec<Rejection>,
     /// Whether something is being written.
     busy: bool,
+    /// Whether something could not be written, and is tried again.
+    failing: bool,
     ended: bool,
 }
 
@@ -43,8 +45,38 @@ impl Shared {
 
 /// The thread that writes. It ends when dropped, once all is written or cannot be.
 pub struct Results {
-    shared: Arc<Shared>,
+    written: Written,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Knows whether all is written.
+#[derive(Clone)]
+pub struct Written {
+    shared: Arc<Shared>,
+    root: PathBuf,
+}
+
+impl Written {
+    /// Waits until all is written that was heard of before, or something cannot be. Says whether all is.
+    #[must_use]
+    pub fn settle(&self) -> bool {
+        let mut waiting = self.shared.lock();
+        loop {
+            if waiting.failing {
+                return false;
+            }
+            if !waiting.busy && waiting.results.is_empty() && waiting.rejections.is_empty() {
+                return true;
+            }
+            waiting = self.shared.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The same, and brings what is written to the disk.
+    #[must_use]
+    pub fn keep(&self) -> bool {
+        self.settle() && File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?)).is_ok()
+    }
 }
 
 /// Hears of results and lets them be written.
@@ -81,22 +113,21 @@ impl Results {
             std::thread::Builder::new().name("results".to_owned()).spawn(move || write(&shared, &tree, &rejections))?
         };
         let listening = Listening(Arc::clone(&shared));
-        Ok((Self { shared, thread: Some(thread) }, listening))
+        let written = Written { shared, root: root.to_owned() };
+        Ok((Self { written, thread: Some(thread) }, listening))
     }
 
-    /// Waits until all is written that was heard of before, or cannot be.
-    pub fn settle(&self) {
-        let mut waiting = self.shared.lock();
-        while waiting.busy || !(waiting.results.is_empty() && waiting.rejections.is_empty()) {
-            waiting = self.shared.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Who knows whether all is written.
+    #[must_use]
+    pub fn written(&self) -> &Written {
+        &self.written
     }
 }
 
 impl Drop for Results {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.changed.notify_all();
+        self.written.shared.lock().ended = true;
+        self.written.shared.changed.notify_all();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the results panicked");
         }
@@ -108,6 +139,7 @@ fn write(shared: &Shared, tree: &ResultTree, rejected: &Path) {
     loop {
         let mut waiting = shared.lock();
         waiting.busy = false;
+        waiting.failing = !patience.is_zero();
         shared.changed.notify_all();
         while !waiting.ended && (!patience.is_zero() || (waiting.results.is_empty() && waiting.rejections.is_empty())) {
             if patience.is_zero() {
@@ -141,7 +173,7 @@ fn write(shared: &Shared, tree: &ResultTree, rejected: &Path) {
         }
         patience = if failed { AGAIN } else { Duration::ZERO };
         if failed && ended {
-            // The node publishes them again when it starts.
+            // No snapshot tells of them: the node publishes them again when it starts.
             return;
         }
     }

@@ -94,6 +94,7 @@ impl Server {
             Completion::new(config.completion.clone()),
             config.selection.clone(),
             asked,
+            results.written().clone(),
         )?;
         let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
@@ -178,7 +179,7 @@ impl Server {
     pub fn settle(&self) -> anyhow::Result<()> {
         let (done, wait) = crossbeam_channel::bounded(1);
         self.settles.send(done).ok().and_then(|()| wait.recv().ok()).context("the node has failed")?;
-        self.results.settle();
+        anyhow::ensure!(self.results.written().settle(), "some results cannot be written");
         Ok(())
     }
 
@@ -224,7 +225,10 @@ impl Server {
         self.end.store(true, Ordering::Release);
         let feeder = self.feeder.take().context("the feeder has ended before")?;
         let node = feeder.join().map_err(|_| anyhow!("the feeder panicked"))??;
-        node.keep_book()?;
+        node.settle()?;
+        if self.results.written().keep() {
+            node.keep_book()?;
+        }
         node.finish()?;
         Ok(())
     }

@@ -37,16 +37,22 @@ use crate::support::slices::{Sent, slices, study};
 
 use schedule::{Act, End, Round, SLICES, STUDIES};
 
-/// Says from what the rounds were drawn, if they fail.
+/// Says from what the rounds were drawn, if they fail, and leaves the folder of the node.
 struct Drawn {
     seed: u64,
     round: u64,
+    folder: TempDir,
 }
 
 impl Drop for Drawn {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("round {} of HEMOFLOW_FAULT_SEED={} has failed", self.round, self.seed);
+            self.folder.disable_cleanup(true);
+            let Self { seed, round, folder } = self;
+            eprintln!(
+                "round {round} of HEMOFLOW_FAULT_SEED={seed} has failed; the node is in {}",
+                folder.path().display()
+            );
         }
     }
 }
@@ -174,34 +180,34 @@ fn promising(synced: bool) -> String {
 #[test]
 fn whatever_happens_to_a_node_it_has_what_it_acknowledged_and_ends_as_a_batch_run() {
     let (rounds, seed) = (told("HEMOFLOW_FAULT_ROUNDS", 3), told("HEMOFLOW_FAULT_SEED", 1));
-    let mut drawn = Drawn { seed, round: 0 };
+    let mut drawn = Drawn { seed, round: 0, folder: tempfile::tempdir().expect("a folder") };
+    let folder = drawn.folder.path().to_owned();
     let dcmtk = peers("whatever_happens_to_a_node, with DCMTK").map(|(folder, _)| folder);
     let world = World::new(61);
-    let folder = tempfile::tempdir().expect("a folder");
     let mut dice = Dice::new(seed);
     let mut acknowledged = BTreeSet::new();
     for round in 0..rounds {
         drawn.round = round;
         let round = Round::drawn(&mut dice.split());
-        let node = Served::start(folder.path(), &promising(round.synced));
+        let node = Served::start(&folder, &promising(round.synced));
         acknowledged.extend(world.play(&round, node, dcmtk.as_deref()));
-        world.holds(folder.path(), &acknowledged);
+        world.holds(&folder, &acknowledged);
     }
     // Calm, once: what was not withdrawn is sent again, so that each series has an end.
-    let node = Served::start(folder.path(), &promising(false));
+    let node = Served::start(&folder, &promising(false));
     let (status, said) = node.drain();
     assert!(status.success(), "{said}");
-    let left = present(folder.path());
+    let left = present(&folder);
     let gone = |slice: &Sent| acknowledged.contains(&slice.instance) && !left.contains_key(&slice.instance);
     let calm: Vec<Sent> = world.slices.iter().filter(|slice| !gone(slice)).cloned().collect();
-    let node = Served::start(folder.path(), &promising(false));
+    let node = Served::start(&folder, &promising(false));
     assert_eq!(sender::send(node.dicom, &calm).len(), calm.len(), "nothing is in the way");
     node.caught_up();
     let (status, said) = node.drain();
     assert!(status.success(), "{said}");
-    assert_eq!(present(folder.path()).keys().cloned().collect::<BTreeSet<_>>(), names(&calm));
-    assert_eq!(results(&folder.path().join("data/results")), batch(&calm));
-    counts_from_one(folder.path());
+    assert_eq!(present(&folder).keys().cloned().collect::<BTreeSet<_>>(), names(&calm));
+    assert_eq!(results(&folder.join("data/results")), batch(&calm));
+    counts_from_one(&folder);
 }
 
 fn names(slices: &[Sent]) -> BTreeSet<String> {

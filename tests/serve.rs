@@ -229,3 +229,26 @@ fn a_note_withdraws_over_the_network_and_a_reload_changes_who_may_send() {
     assert!(node.drain().0.success());
     assert_eq!(results(&folder.path().join("data/results")), batch(&sent[..3]));
 }
+
+/// What could not be written was published all the same, and the node that starts next writes it.
+#[test]
+fn a_result_that_could_not_be_written_is_written_after_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = study(44, 0, 4);
+    let sent = slices(&study);
+    assert!(Served::start(folder.path(), &configuration("")).drain().0.success(), "it makes its folders");
+    let tree = folder.path().join("data/results");
+    let in_the_way = tree.join(study.study.as_str());
+    fs::write(&in_the_way, "a file where the folder of the study would be").expect("written");
+    let node = Served::start(folder.path(), &configuration(""));
+    assert_eq!(send(node.dicom, &sent).len(), 4);
+    node.caught_up();
+    let (status, said) = node.drain();
+    assert!(status.success() && said.contains("a result was not written"), "{said}");
+    assert!(results(&tree).is_empty());
+    fs::remove_file(&in_the_way).expect("removed");
+    let node = Served::start(folder.path(), &configuration(""));
+    node.caught_up();
+    assert!(node.drain().0.success());
+    assert_eq!(results(&tree), batch(&sent));
+}

@@ -17,6 +17,7 @@ use super::selector::{Came, Selector, Step};
 use crate::book::Followed;
 use crate::inbox::{Entry, Reader, Received, Record};
 use crate::node::Node;
+use crate::results::Written;
 
 /// How long it waits for a record before it looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -39,6 +40,7 @@ pub struct Feeder {
     /// What the log says of the first record.
     followed: Followed,
     settles: Receiver<Settle>,
+    written: Written,
     telemetry: Telemetry,
 }
 
@@ -54,6 +56,7 @@ impl Feeder {
         completion: Completion,
         rules: Rules,
         settles: Receiver<Settle>,
+        written: Written,
     ) -> anyhow::Result<Self> {
         let followed = node.followed();
         // The last record may have meant more than was written down of it.
@@ -63,7 +66,7 @@ impl Feeder {
         let (selector, unheard) = (Selector::new(rules), unheard(&door, reader.position())?);
         let since = Instant::now();
         let mut feeder =
-            Self { node, reader, door, completion, selector, unheard, since, followed, settles, telemetry };
+            Self { node, reader, door, completion, selector, unheard, since, followed, settles, written, telemetry };
         feeder.recall();
         Ok(feeder)
     }
@@ -117,10 +120,14 @@ impl Feeder {
         Ok(self.node)
     }
 
-    /// Keeps what the log has come to, and gives the entries that it has. The log is whole: if it fails, the next start takes
-    /// longer.
+    /// Keeps what the log has come to, and gives the entries that it has. A result that a snapshot tells of is not published
+    /// again, so all must be written before. The log is whole: if it fails, the next start takes longer.
     fn keep_book(&self) -> u64 {
-        self.node.keep_book().unwrap_or_else(|error| tracing::warn!("{error:#}"));
+        let keep = || match self.node.settle() {
+            Ok(()) if self.written.keep() => self.node.keep_book(),
+            settled => settled,
+        };
+        keep().unwrap_or_else(|error| tracing::warn!("{error:#}"));
         self.node.entries()
     }
 
