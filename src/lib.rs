@@ -14,7 +14,8 @@
 //! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
-//! | [`arguments`], [`command`], [`console`], [`tls`] | the program |
+//! | [`reach`], [`tls`] | connections to others, and what keeps them secret |
+//! | [`arguments`], [`command`], [`console`] | the program |
 
 pub mod arguments;
 mod book;
@@ -31,6 +32,7 @@ pub mod http;
 pub mod inbox;
 pub mod ingest;
 pub mod node;
+pub mod reach;
 mod residents;
 pub mod result_tree;
 pub mod results;

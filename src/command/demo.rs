@@ -143,7 +143,7 @@ async fn send(address: SocketAddr, objects: &[Object]) -> anyhow::Result<()> {
             bail!("the node answers with status {status:04X}");
         }
     }
-    client.release().await
+    Ok(client.release().await?)
 }
 
 /// An object as it is sent.

@@ -12,6 +12,7 @@ use operators::event::AssociationAsked;
 use operators::record::SeriesKey;
 use tokio::sync::{SemaphorePermit, watch};
 
+use super::client::Call;
 use super::command::{Command, Operation};
 use super::commitment::{self, Report};
 use super::listener::{Seat, Shared};
@@ -319,9 +320,14 @@ impl<S: Stream> Association<S> {
         match rules.peer(&self.sender.name, self.from).and_then(|peer| peer.address) {
             Some(address) => {
                 // Whoever asked may end this association before it listens for the report.
-                let (ours, theirs) = (rules.ae_title.to_string(), self.sender.name.clone());
-                let patience = self.shared.options.rules.timeout;
-                tokio::spawn(async move { commitment::report_to(address, &ours, &theirs, &report, patience).await });
+                let call = Call {
+                    address,
+                    calling: rules.ae_title.to_string(),
+                    called: self.sender.name.clone(),
+                    tls: None,
+                    patience: self.shared.options.rules.timeout,
+                };
+                tokio::spawn(async move { commitment::report_to(&call, &report).await });
                 Ok(())
             }
             None => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dicom_ul::pdu::{self, Pdu};
 use hemoflow::dimse::Command;
+use hemoflow::dimse::Failure;
 use hemoflow::dimse::client::Client;
 use hemoflow::operators::phantom::{PhantomStudy, rejection_note};
 use hemoflow::operators::record::InstanceUid;
@@ -29,7 +30,7 @@ pub(super) fn note(study: &PhantomStudy, instances: &[InstanceUid]) -> Sent {
 }
 
 /// An association for instances of a class.
-pub(super) async fn associate(address: SocketAddr, class: &str) -> anyhow::Result<Client> {
+pub(super) async fn associate(address: SocketAddr, class: &str) -> Result<Client, Failure> {
     let stored = [(class.to_owned(), EXPLICIT.to_owned())];
     Client::associate(address, "CT1", "HEMOFLOW", &stored, PATIENCE).await
 }

@@ -1,4 +1,6 @@
-//! TLS for listeners (PS3.15 annex B), from files in PEM.
+//! TLS (PS3.15 annex B), from files in PEM: for listeners, and for who calls them.
+
+mod caller;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config;
+
+pub use caller::Caller;
 
 /// How a listener encrypts.
 #[derive(Clone)]
@@ -44,10 +48,8 @@ impl Tls {
                 builder.with_client_cert_verifier(verifier.with_context(|| format!("{}", path.display()))?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| anyhow!("the private key {}: {error}", files.key.display()))?;
         let config = builder
-            .with_single_cert(certificates(&files.certificate)?, key)
+            .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
             .with_context(|| format!("the certificate {}", files.certificate.display()))?;
         Ok(Self { config: Arc::new(config), mutual: files.client_ca.is_some() })
     }
@@ -61,6 +63,10 @@ impl Tls {
     pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
     }
+}
+
+fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| anyhow!("the private key {}: {error}", path.display()))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
