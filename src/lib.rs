@@ -14,6 +14,7 @@
 //! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
+//! | [`doctor`] | what is wrong with a node, and the mend |
 //! | [`reach`], [`tls`] | connections to others, and what keeps them secret |
 //! | [`arguments`], [`command`], [`console`] | the program |
 
@@ -26,6 +27,7 @@ pub mod config;
 pub mod console;
 pub mod data;
 pub mod dimse;
+pub mod doctor;
 pub mod engine;
 pub mod folders;
 pub mod http;

@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod demo;
+mod doctor;
 mod evaluate;
 mod inference;
 mod model;
@@ -20,6 +21,7 @@ use operators::record::MethodConfig;
 pub use bench::{Bench, BenchGraph, BenchIngest, BenchKernels, BenchLimits, BenchModels, Part};
 pub use config::Config;
 pub use demo::Demo;
+pub use doctor::Doctor;
 pub use evaluate::{ArmKind, Evaluate, Protocol};
 pub use inference::{Inference, Keep};
 pub use model::Model;
@@ -89,6 +91,8 @@ pub enum Command {
     /// Check the configuration of a node, or print the default one
     #[command(subcommand)]
     Config(Config),
+    /// Look at a node and its surroundings: configuration, devices, disk, ports, a C-ECHO in and to each peer; and say the mend
+    Doctor(Doctor),
     /// Measure kernels, networks, and what updates cost
     #[command(subcommand)]
     Bench(Bench),

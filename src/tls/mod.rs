@@ -1,6 +1,7 @@
 //! TLS (PS3.15 annex B), from files in PEM: for listeners, and for who calls them.
 
 mod caller;
+mod validity;
 
 use std::io;
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use crate::config;
 
 pub use caller::Caller;
+pub use validity::{Validity, from_now};
 
 /// How a listener encrypts.
 #[derive(Clone)]
@@ -52,6 +54,15 @@ impl Tls {
             .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
             .with_context(|| format!("the certificate {}", files.certificate.display()))?;
         Ok(Self { config: Arc::new(config), mutual: files.client_ca.is_some() })
+    }
+
+    /// When the certificate of these files holds, if the file says so.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read.
+    pub fn validity(files: &config::Tls) -> anyhow::Result<Option<Validity>> {
+        Ok(certificates(&files.certificate)?.first().and_then(|certificate| Validity::of(certificate)))
     }
 
     /// Whether whoever connects has shown a certificate of the listed authorities.
