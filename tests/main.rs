@@ -14,6 +14,7 @@ mod commands;
 mod conformance;
 mod cost;
 mod dimse;
+mod doctor;
 mod durable;
 mod export;
 mod faults;
