@@ -317,17 +317,12 @@ impl<S: Stream> Association<S> {
         };
         self.respond(context, command, &Status::success()).await?;
         let rules = self.shared.rules.borrow().clone();
-        match rules.peer(&self.sender.name, self.from).and_then(|peer| peer.address) {
-            Some(address) => {
+        let patience = self.shared.options.rules.timeout;
+        let peer = rules.peer(&self.sender.name, self.from);
+        match peer.and_then(|peer| Call::to_peer(&rules, peer, patience)) {
+            Some(call) => {
                 // Whoever asked may end this association before it listens for the report.
-                let call = Call {
-                    address,
-                    calling: rules.ae_title.to_string(),
-                    called: self.sender.name.clone(),
-                    tls: None,
-                    patience: self.shared.options.rules.timeout,
-                };
-                tokio::spawn(async move { commitment::report_to(&call, &report).await });
+                tokio::spawn(commitment::report_to(call, report));
                 Ok(())
             }
             None => {

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::negotiate::{APPLICATION_CONTEXT, user_variables};
 use super::pdu::{Next, Units};
 use super::stream::{Prompt, Stream};
+use crate::config::{Dicom, Peer};
 use crate::reach::{Unreached, reach};
 use crate::tls::Caller;
 
@@ -33,6 +34,23 @@ pub struct Call {
     pub tls: Option<Caller>,
     /// How long the other side may be silent.
     pub patience: Duration,
+}
+
+impl Call {
+    /// How a node calls one of its peers, if that says where it listens. Its files of TLS are read.
+    #[must_use]
+    pub fn to_peer(dicom: &Dicom, peer: &Peer, patience: Duration) -> Option<Result<Self, Failure>> {
+        let address = peer.address?;
+        let tls = peer.tls.as_ref().map(|tls| Caller::to_peer(tls, dicom.tls.as_ref(), address.ip())).transpose();
+        let call = |tls| Self {
+            address,
+            calling: dicom.ae_title.to_string(),
+            called: peer.ae_title.to_string(),
+            tls,
+            patience,
+        };
+        Some(tls.map(call).map_err(|error| Unreached::Tls(format!("{error:#}")).into()))
+    }
 }
 
 /// A context to ask for: SOP Class, transfer syntaxes.

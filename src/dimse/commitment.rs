@@ -109,9 +109,9 @@ impl Report {
 }
 
 /// Sends a report over an association of its own, in which this side provides the service.
-pub(super) async fn report_to(call: &Call, report: &Report) {
+pub(super) async fn report_to(call: Result<Call, Failure>, report: Report) {
     let send = async {
-        let mut client = Client::commitment(call).await?;
+        let mut client = Client::commitment(&call?).await?;
         let syntax = client.syntax(uids::STORAGE_COMMITMENT_PUSH_MODEL)?;
         let data = report.write(&syntax).map_err(Failure::nonsense)?;
         client.send(report.command(), &data).await?;

@@ -1,5 +1,6 @@
 //! The way out: a C-ECHO to each peer that says where it listens.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dicom_ul::pdu::{
@@ -18,48 +19,60 @@ const CHECK: &str = "peer";
 pub(super) async fn peers(config: &Config, patience: Duration) -> Vec<Finding> {
     let mut calls = Vec::new();
     for peer in &config.dicom.peers {
-        if let Some(call) = call(&config.dicom, peer, patience) {
-            calls.push((peer, tokio::spawn(async move { (Client::verify(&call).await, call) })));
+        if let Some((call, callee)) = Call::to_peer(&config.dicom, peer, patience).zip(Callee::of(&config.dicom, peer))
+        {
+            calls.push((callee, tokio::spawn(async move { Client::verify(&call?).await })));
         }
     }
     let mut findings = Vec::new();
-    for (peer, call) in calls {
-        findings.push(match call.await {
-            Ok((outcome, call)) => told(&call, &outcome),
-            Err(error) => Finding::wrong(CHECK, peer.ae_title.as_str(), error.to_string(), "tell the makers of this"),
-        });
+    for (callee, call) in calls {
+        let outcome = call.await.unwrap_or_else(|error| Err(Failure::Nonsense(error.to_string())));
+        findings.push(told(&callee, &outcome));
     }
     findings
 }
 
-/// How the node calls a peer, if it can.
-fn call(dicom: &Dicom, peer: &Peer, patience: Duration) -> Option<Call> {
-    let (calling, called) = (dicom.ae_title.to_string(), peer.ae_title.to_string());
-    Some(Call { address: peer.address?, calling, called, tls: None, patience })
+/// A peer, as the node calls it.
+struct Callee {
+    ours: String,
+    theirs: String,
+    address: SocketAddr,
+    encrypted: bool,
 }
 
-fn told(call: &Call, outcome: &Result<(), Failure>) -> Finding {
-    let subject = format!("{} at {}", call.called, call.address);
-    match outcome {
-        Ok(()) => Finding::ok(CHECK, subject, format!("answers the C-ECHO of {}", call.calling)),
-        // The titles are right, and what the node wants of it is no verification.
-        Err(failure @ Failure::NotAgreed { .. }) => {
-            let mend = format!("nothing, if {} does without C-ECHO: it lets {} in", call.called, call.calling);
-            Finding::warning(CHECK, subject, failure.to_string(), mend)
-        }
-        Err(failure) => Finding::wrong(CHECK, subject, failure.to_string(), mend(call, failure)),
+impl Callee {
+    fn of(dicom: &Dicom, peer: &Peer) -> Option<Self> {
+        let (ours, theirs) = (dicom.ae_title.to_string(), peer.ae_title.to_string());
+        Some(Self { ours, theirs, address: peer.address?, encrypted: peer.tls.is_some() })
     }
 }
 
-fn mend(Call { calling, called, .. }: &Call, failure: &Failure) -> String {
+fn told(callee: &Callee, outcome: &Result<(), Failure>) -> Finding {
+    let Callee { ours, theirs, address, .. } = callee;
+    let subject = format!("{theirs} at {address}");
+    match outcome {
+        Ok(()) => Finding::ok(CHECK, subject, format!("answers the C-ECHO of {ours}")),
+        // The titles are right, and what the node wants of it is no verification.
+        Err(failure @ Failure::NotAgreed { .. }) => {
+            let mend = format!("nothing, if {theirs} does without C-ECHO: it lets {ours} in");
+            Finding::warning(CHECK, subject, failure.to_string(), mend)
+        }
+        Err(failure) => Finding::wrong(CHECK, subject, failure.to_string(), mend(callee, failure)),
+    }
+}
+
+fn mend(Callee { ours, theirs, encrypted, .. }: &Callee, failure: &Failure) -> String {
     match failure {
-        Failure::Unreached(why) => unreached(called, why),
-        Failure::Rejected(rejected) => rejection(calling, called, &rejected.source),
+        Failure::Unreached(why) => unreached(theirs, why),
+        Failure::Rejected(rejected) => rejection(ours, theirs, &rejected.source),
+        Failure::Closed if *encrypted => {
+            format!("see whether {theirs} wants another certificate than that of [dicom.tls], and look into its log")
+        }
         Failure::Silent(_) | Failure::Closed | Failure::Nonsense(_) => {
-            format!("correct the address of {called}: what listens there speaks no DICOM, or speaks it over TLS only")
+            format!("correct the address of {theirs}: what listens there speaks no DICOM, or speaks it over TLS only")
         }
         Failure::Aborted(_) | Failure::Status(_) | Failure::NotAgreed { .. } => {
-            format!("look into the log of {called}")
+            format!("look into the log of {theirs}")
         }
     }
 }
@@ -72,7 +85,7 @@ fn unreached(called: &str, why: &Unreached) -> String {
         }
         Unreached::Silent(_) => format!("correct the address of {called}, or let the firewalls between pass it"),
         Unreached::Tls(_) => {
-            format!("correct the certificates of both sides, or see whether {called} speaks TLS at this port")
+            format!("correct [dicom.peer.tls] of {called}, or its certificates; or it speaks no TLS at this port")
         }
     }
 }
@@ -109,8 +122,8 @@ mod tests {
     fn found(outcome: &Result<(), Failure>) -> Finding {
         let text = "[dicom]\nae_title = 'NODE'\n[[dicom.peer]]\nae_title = 'PACS'\naddress = '192.0.2.7:104'\n";
         let config = Config::parse("test", text).expect("a configuration");
-        let call = call(&config.dicom, &config.dicom.peers[0], Duration::from_secs(5)).expect("it can be called");
-        told(&call, outcome)
+        let callee = Callee::of(&config.dicom, &config.dicom.peers[0]).expect("it can be called");
+        told(&callee, outcome)
     }
 
     fn rejected(reason: User) -> Result<(), Failure> {

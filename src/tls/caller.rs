@@ -1,4 +1,4 @@
-//! TLS for who calls: a node that calls itself, to see whether it answers.
+//! TLS for who calls: a node that calls its peers, or itself to see whether it answers.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{certificates, private_key};
+use super::{authorities, certificates, private_key};
 use crate::config;
 use crate::reach::Unreached;
 
@@ -45,6 +45,30 @@ impl Caller {
             .with_context(|| format!("the certificate {}", files.certificate.display()))?;
         // It is not looked at: the certificate is known.
         let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// Calls a peer at `address`, whose certificate must be of one of the authorities that are named, and for the name; shows
+    /// the certificate of the node's `own` files if it is asked for one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be used.
+    pub fn to_peer(peer: &config::PeerTls, own: Option<&config::Tls>, address: IpAddr) -> anyhow::Result<Self> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .with_root_certificates(authorities(&peer.ca)?);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder
+                .with_client_auth_cert(certificates(&own.certificate)?, private_key(&own.key)?)
+                .with_context(|| format!("the certificate {}", own.certificate.display()))?,
+        };
+        let name = match &peer.name {
+            None => ServerName::from(address),
+            Some(name) => ServerName::try_from(name.clone()).with_context(|| format!("{name} is no name"))?,
+        };
         Ok(Self { config: Arc::new(config), name })
     }
 
