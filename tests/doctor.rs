@@ -302,3 +302,37 @@ fn a_node_with_tls_is_called_by_its_own_certificate_and_an_expired_one_is_found(
     let examined = Examined::of(folder.path(), &listening("", &dicom));
     assert_eq!((examined.status, examined.one("certificate", "").0), (1, "wrong"));
 }
+
+#[test]
+fn a_peer_behind_tls_is_called_as_its_section_says() {
+    let Some((_, python)) = peers("a_peer_behind_tls_is_called_as_its_section_says") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    write_certificates(&python, folder.path());
+    let others = Others::start(&python, Some(folder.path()));
+    let trusting = "[dicom.peer.tls]\nca = 'ca.pem'\n";
+    let named = |name: &str| format!("{trusting}name = '{name}'\n");
+    let cases = [
+        ("TLS", "tls", trusting.to_owned(), "ok"),
+        ("NAMED", "tls", named("peer.example.org"), "ok"),
+        ("MUTUAL", "mutual", trusting.to_owned(), "ok"),
+        ("MISNAMED", "tls", named("pacs.example.org"), "TLS fails: "),
+        ("STRANGE", "tls", trusting.replace("ca.pem", "other-ca.pem"), "TLS fails: "),
+        ("FILELESS", "tls", trusting.replace("ca.pem", "node.key"), "node.key"),
+        ("PLAIN", "good", trusting.to_owned(), "TLS fails: "),
+        ("COVERED", "tls", String::new(), ""),
+    ];
+    let listed = cases.iter().map(|(title, name, tls, _)| peer(title, others.address(name)) + tls);
+    let node = configuration("").replace("any_peer = true\n", "") + &listed.collect::<String>();
+    let own = "[dicom.tls]\ncertificate = 'node.pem'\nkey = 'node.key'\n";
+    let examined = Examined::of(folder.path(), &format!("{node}{own}"));
+    for (title, _, _, expected) in &cases {
+        let (state, detail) = examined.one("peer", title);
+        let right = if *expected == "ok" { state == "ok" } else { state == "wrong" && detail.contains(expected) };
+        assert!(right, "{title}: {state}: {detail}");
+    }
+    assert!(examined.mend("peer", "COVERED").contains("over TLS only"), "{}", examined.mend("peer", "COVERED"));
+    // Without a certificate of its own, the node is not let in by who wants one.
+    let examined = Examined::of(folder.path(), &node);
+    let states = ["TLS", "MUTUAL"].map(|title| examined.one("peer", title).0);
+    assert_eq!(states, ["ok", "wrong"]);
+}

@@ -13,6 +13,7 @@ mod bench;
 mod commands;
 mod conformance;
 mod cost;
+mod dicom_tls;
 mod dimse;
 mod doctor;
 mod durable;
