@@ -7,9 +7,8 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use dicom_ul::pdu::{self, Pdu};
-use hemoflow::dimse::Command;
-use hemoflow::dimse::Failure;
 use hemoflow::dimse::client::Client;
+use hemoflow::dimse::{Command, Failure};
 use hemoflow::operators::phantom::{PhantomStudy, rejection_note};
 use hemoflow::operators::record::InstanceUid;
 use tokio::runtime::Runtime;
