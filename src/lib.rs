@@ -14,7 +14,9 @@
 //! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
 //! | [`serve`], [`config`] | a node with its listeners, and what it needs to know |
-//! | [`arguments`], [`command`], [`console`], [`progress`], [`tls`] | the program |
+//! | [`doctor`] | what is wrong with a node, and the mend |
+//! | [`reach`], [`tls`] | connections to others, and what keeps them secret |
+//! | [`arguments`], [`command`], [`console`], [`progress`] | the program |
 
 pub mod arguments;
 mod book;
@@ -26,6 +28,7 @@ mod connections;
 pub mod console;
 pub mod data;
 pub mod dimse;
+pub mod doctor;
 pub mod engine;
 pub mod folders;
 pub mod http;
@@ -33,6 +36,7 @@ pub mod inbox;
 pub mod ingest;
 pub mod node;
 pub mod progress;
+pub mod reach;
 mod residents;
 pub mod result_tree;
 pub mod results;

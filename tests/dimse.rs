@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dicom_ul::pdu::{self, PDataValue, PDataValueType, Pdu};
 use hemoflow::config::Config;
 use hemoflow::dimse::client::Client;
-use hemoflow::dimse::{Command, Listener, Operation, Options};
+use hemoflow::dimse::{Command, Failure, Listener, Operation, Options};
 use hemoflow::inbox::{Inbox, Kept, Promise, Record};
 use hemoflow::ingest::Door;
 use hemoflow::operators::dicom::read::read_bytes;
@@ -55,7 +55,7 @@ impl Bench {
         self.listener.as_ref().expect("it listens").address()
     }
 
-    pub(crate) fn associate(&self, calling: &str) -> anyhow::Result<Client> {
+    pub(crate) fn associate(&self, calling: &str) -> Result<Client, Failure> {
         let stored = [(CT.to_owned(), EXPLICIT.to_owned())];
         self.runtime.block_on(Client::associate(self.address(), calling, "HEMOFLOW", &stored, PATIENCE))
     }
@@ -312,9 +312,9 @@ fn limits_hold_and_say_that_it_may_be_tried_again() {
     let bench = Bench::start(&format!("{ANYBODY}{limits}"));
     let mut first = bench.associate("CT1").expect("accepted");
     let busy = |calling| format!("{:#}", bench.associate(calling).err().expect("refused"));
-    assert!(busy("CT1").contains("LocalLimitExceeded"), "{}", busy("CT1"));
+    assert!(busy("CT1").contains("local limit exceeded"), "{}", busy("CT1"));
     let mut second = bench.associate("CT2").expect("accepted");
-    assert!(busy("CT3").contains("LocalLimitExceeded"));
+    assert!(busy("CT3").contains("local limit exceeded"));
     let statuses: Vec<u16> = SLICES[..3].iter().map(|slice| bench.store(&mut first, slice)).collect();
     assert_eq!(statuses, [0, 0, 0xA700], "instances over one association");
     let statuses: Vec<u16> = SLICES[2..4].iter().map(|slice| bench.store(&mut second, slice)).collect();
@@ -339,7 +339,7 @@ fn eventually(mut holds: impl FnMut() -> bool) -> bool {
 fn a_full_disk_and_a_graph_that_is_behind_are_out_of_resources_until_they_are_not() {
     let full = Bench::start("[dicom]\nany_peer = true\n[limits]\nfree_disk = '900000000G'\n");
     let refused = format!("{:#}", full.associate("CT1").err().expect("refused"));
-    assert!(refused.contains("TemporaryCongestion"), "{refused}");
+    assert!(refused.contains("temporary congestion"), "{refused}");
 
     let behind = Bench::start(&format!("{ANYBODY}waiting_slow = 2\nwaiting_refuse = 4\n"));
     let mut client = behind.associate("CT1").expect("accepted");
@@ -347,7 +347,7 @@ fn a_full_disk_and_a_graph_that_is_behind_are_out_of_resources_until_they_are_no
         assert_eq!(behind.store(&mut client, slice), 0, "who was let in may end what it began");
     }
     let refused = format!("{:#}", behind.associate("CT2").err().expect("refused"));
-    assert!(refused.contains("TemporaryCongestion"), "{refused}");
+    assert!(refused.contains("temporary congestion"), "{refused}");
     behind.door.feed(4);
     behind.associate("CT2").expect("accepted again");
 }

@@ -117,8 +117,12 @@ fn node(arguments: &Demo, data: &tempfile::TempDir) -> anyhow::Result<Config> {
     config.node.workers = arguments.inference.workers;
     config.node.memory = arguments.inference.memory;
     config.dicom.address = Some(free);
-    config.dicom.peers =
-        vec![Peer { ae_title: AeTitle::new(SENDER).map_err(|error| anyhow!(error))?, from: None, address: None }];
+    config.dicom.peers = vec![Peer {
+        ae_title: AeTitle::new(SENDER).map_err(|error| anyhow!(error))?,
+        from: None,
+        address: None,
+        tls: None,
+    }];
     config.http.address = None;
     config.metrics.address = arguments.inference.metrics;
     // A demo on a small disk is a demo.
@@ -143,7 +147,7 @@ async fn send(address: SocketAddr, objects: &[Object]) -> anyhow::Result<()> {
             bail!("the node answers with status {status:04X}");
         }
     }
-    client.release().await
+    Ok(client.release().await?)
 }
 
 /// An object as it is sent.

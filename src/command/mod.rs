@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod demo;
+mod doctor;
 mod evaluate;
 mod explain;
 mod export;
@@ -61,6 +62,7 @@ pub fn dispatch(arguments: Arguments, console: &mut Console) -> anyhow::Result<E
         Command::Graphs(graphs) => graph::graphs(&graphs, device, console),
         Command::Model(model) => model::model(&model, device, console),
         Command::Config(asked) => config::config(&asked, arguments.config.as_deref(), console),
+        Command::Doctor(asked) => doctor::doctor(&asked, arguments.config.as_deref(), device, console),
         Command::Bench(bench) => bench::bench(&bench, device, console),
     }
 }

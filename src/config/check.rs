@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use operators::selection::Rule;
+use rustls::pki_types::ServerName;
 
 use super::Config;
 
@@ -14,6 +15,7 @@ pub(super) fn first_misfit(config: &Config) -> Option<(String, String)> {
         .or_else(|| durations(config))
         .or_else(|| order(config))
         .or_else(|| addresses(config))
+        .or_else(|| peers(config))
         .or_else(|| tokens(config))
         .or_else(|| folders(config))
         .or_else(|| rules(config))
@@ -70,6 +72,20 @@ fn addresses(config: &Config) -> Misfit {
             return Some((format!("{section}.address"), format!("{address} is the address of {other} already")));
         }
         taken.push((section, address));
+    }
+    None
+}
+
+fn peers(config: &Config) -> Misfit {
+    for (index, peer) in config.dicom.peers.iter().enumerate() {
+        let key = |name: &str| format!("dicom.peer[{index}].{name}");
+        let Some(tls) = &peer.tls else { continue };
+        if peer.address.is_none() {
+            return Some((key("tls"), "is of no use without the address of the peer".to_owned()));
+        }
+        if let Some(name) = tls.name.as_deref().filter(|name| ServerName::try_from(*name).is_err()) {
+            return Some((key("tls.name"), format!("`{name}` must be the name of a machine, or an address")));
+        }
     }
     None
 }

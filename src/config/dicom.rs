@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::address::{loopback, or_off};
 use super::quantity::seconds;
-use super::{AeTitle, Network, Tls};
+use super::{AeTitle, Network, PeerTls, Tls};
 
 /// `[dicom]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Peer {
     pub from: Option<Network>,
     /// Where it listens: for storage commitment, and for the C-ECHO of `doctor`.
     pub address: Option<SocketAddr>,
+    /// TLS for calls to it. `None`: without.
+    pub tls: Option<PeerTls>,
 }
 
 impl Default for Dicom {
@@ -77,6 +79,7 @@ mod tests {
             ae_title: AeTitle::new(title).expect("a title"),
             from: from.map(|from| Network::new(from).expect("a network")),
             address: None,
+            tls: None,
         };
         let peers = vec![peer("CT1", Some("192.0.2.7")), peer("CT1", Some("198.51.100.0/24")), peer("PACS", None)];
         let dicom = Dicom { peers, ..Dicom::default() };

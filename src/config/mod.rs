@@ -40,7 +40,7 @@ pub use http::{Http, Token};
 pub use limits::Limits;
 pub use network::Network;
 pub use node::{Ack, Node, Resent};
-pub use tls::Tls;
+pub use tls::{PeerTls, Tls};
 
 /// A commented configuration that says what [`Config::default`] holds.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -141,6 +141,9 @@ impl Config {
             paths.push((format!("{section}.tls.certificate"), &mut tls.certificate));
             paths.push((format!("{section}.tls.key"), &mut tls.key));
             paths.extend(tls.client_ca.as_mut().map(|path| (format!("{section}.tls.client_ca"), path)));
+        }
+        for (index, peer) in self.dicom.peers.iter_mut().enumerate() {
+            paths.extend(peer.tls.as_mut().map(|tls| (format!("dicom.peer[{index}].tls.ca"), &mut tls.ca)));
         }
         for (index, folder) in self.folders.iter_mut().enumerate() {
             paths.push((format!("folder[{index}].path"), &mut folder.path));

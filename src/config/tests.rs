@@ -29,11 +29,17 @@ fn the_printed_default_and_nothing_at_all_are_the_default() {
 #[test]
 fn the_default_shows_every_key() {
     let all = parse(&uncommented());
-    assert!(all.dicom.tls.is_some() && all.http.tls.is_some() && all.node.memory == Some(2 << 30));
+    assert!(
+        all.dicom.tls.is_some()
+            && all.dicom.peers[0].tls.is_some()
+            && all.http.tls.is_some()
+            && all.node.memory == Some(2 << 30)
+    );
     for section in [
         "node",
         "dicom",
         "[dicom.peer]",
+        "[dicom.peer]]\nae_title = 'A'\n[dicom.peer.tls",
         "dicom.tls",
         "http",
         "[http.token]",
@@ -89,6 +95,14 @@ fn every_fault_names_line_column_and_key() {
         (
             "[[dicom.peer]]\nae_title = 'A'\nfrom = '10.0.0.1/8'",
             "3:8: dicom.peer[0].from: `10.0.0.1/8` must be the address",
+        ),
+        (
+            "[[dicom.peer]]\nae_title = 'A'\ntls = { ca = 'c' }",
+            "3:1: dicom.peer[0].tls: is of no use without the address of the peer",
+        ),
+        (
+            "[[dicom.peer]]\nae_title = 'A'\naddress = '192.0.2.7:104'\n[dicom.peer.tls]\nca = 'c'\nname = 'a b'",
+            "6:1: dicom.peer[0].tls.name: `a b` must be the name of a machine, or an address",
         ),
         ("[dicom.tls]\nkey = 'k'", "1:1: dicom.tls: the key `certificate` is missing"),
         ("[[http.token]]\nname = 'a'\nsha256 = 'ff'", "3:10: http.token[0].sha256: must be the SHA-256"),

@@ -20,7 +20,8 @@ mod log;
 mod payloads;
 mod snapshot;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -72,6 +73,26 @@ impl DataFolder {
 
     fn log_path(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// Whether somebody uses the folder at `root`. Nothing is made or written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if that cannot be seen.
+    pub fn is_in_use(root: &Path) -> io::Result<bool> {
+        let log = match File::open(root.join("log")) {
+            Ok(log) => log,
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        match log.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Opens the log, and gives what is in it.

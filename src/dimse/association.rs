@@ -12,6 +12,7 @@ use operators::event::AssociationAsked;
 use operators::record::SeriesKey;
 use tokio::sync::{SemaphorePermit, watch};
 
+use super::client::Call;
 use super::command::{Command, Operation};
 use super::commitment::{self, Report};
 use super::listener::{Seat, Shared};
@@ -316,12 +317,12 @@ impl<S: Stream> Association<S> {
         };
         self.respond(context, command, &Status::success()).await?;
         let rules = self.shared.rules.borrow().clone();
-        match rules.peer(&self.sender.name, self.from).and_then(|peer| peer.address) {
-            Some(address) => {
+        let patience = self.shared.options.rules.timeout;
+        let peer = rules.peer(&self.sender.name, self.from);
+        match peer.and_then(|peer| Call::to_peer(&rules, peer, patience)) {
+            Some(call) => {
                 // Whoever asked may end this association before it listens for the report.
-                let (ours, theirs) = (rules.ae_title.to_string(), self.sender.name.clone());
-                let patience = self.shared.options.rules.timeout;
-                tokio::spawn(async move { commitment::report_to(address, &ours, &theirs, &report, patience).await });
+                tokio::spawn(commitment::report_to(call, report));
                 Ok(())
             }
             None => {

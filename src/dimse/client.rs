@@ -4,29 +4,69 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
-use tokio::net::TcpStream;
 
 use super::command::{Command, Operation};
+use super::failure::Failure;
 use super::negotiate::{APPLICATION_CONTEXT, user_variables};
 use super::pdu::{Next, Units};
-use super::stream::Prompt;
+use super::stream::{Prompt, Stream};
+use crate::config::{Dicom, Peer};
+use crate::reach::{Unreached, reach};
+use crate::tls::Caller;
 
 /// Bytes of a P-DATA-TF that are read at most.
 const MAX_PDU: u32 = 131_072;
 
+/// Whom to call, and how.
+#[derive(Clone)]
+pub struct Call {
+    /// Where the other side listens.
+    pub address: SocketAddr,
+    /// The title that this side calls itself.
+    pub calling: String,
+    /// The title that the other side is called.
+    pub called: String,
+    /// How the call is encrypted, if it is.
+    pub tls: Option<Caller>,
+    /// How long the other side may be silent.
+    pub patience: Duration,
+}
+
+impl Call {
+    /// How a node calls one of its peers, if that says where it listens. Its files of TLS are read.
+    #[must_use]
+    pub fn to_peer(dicom: &Dicom, peer: &Peer, patience: Duration) -> Option<Result<Self, Failure>> {
+        let address = peer.address?;
+        let tls = peer.tls.as_ref().map(|tls| Caller::to_peer(tls, dicom.tls.as_ref(), address.ip())).transpose();
+        let call = |tls| Self {
+            address,
+            calling: dicom.ae_title.to_string(),
+            called: peer.ae_title.to_string(),
+            tls,
+            patience,
+        };
+        Some(tls.map(call).map_err(|error| Unreached::Tls(format!("{error:#}")).into()))
+    }
+}
+
 /// A context to ask for: SOP Class, transfer syntaxes.
 type Wish = (String, Vec<String>);
 
+fn verification() -> Wish {
+    (uids::VERIFICATION.to_owned(), vec![uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()])
+}
+
 /// An association that was asked for.
 pub struct Client {
-    units: Units<Prompt>,
+    units: Units<Box<dyn Stream>>,
     /// Context and transfer syntax of each class.
     agreed: BTreeMap<(String, String), u8>,
+    /// What the other side says of the classes that it does not take.
+    refused: BTreeMap<String, PresentationContextResultReason>,
     max_pdu: u32,
     message: u16,
 }
@@ -44,37 +84,36 @@ impl Client {
         called: &str,
         stored: &[(String, String)],
         patience: Duration,
-    ) -> anyhow::Result<Self> {
-        let verification = (uids::VERIFICATION.to_owned(), vec![uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()]);
+    ) -> Result<Self, Failure> {
+        let call = Call { address, calling: calling.to_owned(), called: called.to_owned(), tls: None, patience };
         let stored = stored.iter().map(|(class, syntax)| (class.clone(), vec![syntax.clone()]));
-        Self::ask(address, calling, called, std::iter::once(verification).chain(stored).collect(), None, patience).await
+        Self::ask(&call, std::iter::once(verification()).chain(stored).collect(), None).await
+    }
+
+    /// Asks for an association for verification alone, does a C-ECHO over it, and releases it.
+    ///
+    /// # Errors
+    ///
+    /// Says what is in the way.
+    pub async fn verify(call: &Call) -> Result<(), Failure> {
+        let mut client = Self::ask(call, vec![verification()], None).await?;
+        let echoed = client.echo().await;
+        // What was to be seen was seen.
+        client.release().await.ok();
+        echoed
     }
 
     /// Asks for an association in which this side provides storage commitment.
-    pub(super) async fn commitment(
-        address: SocketAddr,
-        calling: &str,
-        called: &str,
-        patience: Duration,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn commitment(call: &Call) -> Result<Self, Failure> {
         let class = uids::STORAGE_COMMITMENT_PUSH_MODEL.to_owned();
         let syntaxes = vec![uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(), uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()];
         let role =
             UserVariableItem::ScuScpRoleSelectionSubItem(class.clone(), RequestorRoles { scu: false, scp: true });
-        Self::ask(address, calling, called, vec![(class, syntaxes)], Some(role), patience).await
+        Self::ask(call, vec![(class, syntaxes)], Some(role)).await
     }
 
-    async fn ask(
-        address: SocketAddr,
-        calling: &str,
-        called: &str,
-        wishes: Vec<Wish>,
-        role: Option<UserVariableItem>,
-        patience: Duration,
-    ) -> anyhow::Result<Self> {
-        let connect = tokio::time::timeout(patience, TcpStream::connect(address)).await;
-        let stream = connect.map_err(|_| anyhow!("no answer"))?.with_context(|| format!("cannot reach {address}"))?;
-        let mut units = Units::new(Prompt::new(stream)?, MAX_PDU, patience);
+    async fn ask(call: &Call, wishes: Vec<Wish>, role: Option<UserVariableItem>) -> Result<Self, Failure> {
+        let mut units = Units::new(connect(call).await?, MAX_PDU, call.patience);
         let proposed = wishes.into_iter().zip((1_u8..=255).step_by(2)).map(|((class, syntaxes), id)| {
             PresentationContextProposed { id, abstract_syntax: class, transfer_syntaxes: syntaxes }
         });
@@ -83,8 +122,8 @@ impl Client {
         variables.extend(role);
         let request = AssociationRQ {
             protocol_version: 1,
-            calling_ae_title: calling.to_owned(),
-            called_ae_title: called.to_owned(),
+            calling_ae_title: call.calling.clone(),
+            called_ae_title: call.called.clone(),
             application_context_name: APPLICATION_CONTEXT.to_owned(),
             presentation_contexts: proposed.clone(),
             user_variables: variables,
@@ -93,25 +132,33 @@ impl Client {
         let answer = match units.next().await? {
             Next::Unit(unit) => match *unit {
                 Pdu::AssociationAC(answer) => answer,
-                Pdu::AssociationRJ(rejected) => bail!("{called} refuses {calling}: {:?}", rejected.source),
-                _ => bail!("{called} answers something else"),
+                Pdu::AssociationRJ(rejected) => return Err(Failure::Rejected(rejected)),
+                Pdu::AbortRQ { source } => return Err(Failure::Aborted(source)),
+                _ => return Err(Failure::nonsense("a unit that answers no association request")),
             },
-            Next::Value(_) | Next::Closed => bail!("{called} closed the connection"),
+            Next::Value(_) => return Err(Failure::nonsense("data before an answer to an association request")),
+            Next::Closed => return Err(Failure::Closed),
         };
-        let mut agreed = BTreeMap::new();
+        let (mut agreed, mut refused) = (BTreeMap::new(), BTreeMap::new());
         for result in answer.presentation_contexts {
-            let accepted = result.reason == PresentationContextResultReason::Acceptance;
-            let asked = proposed.iter().find(|proposed| proposed.id == result.id).filter(|_| accepted);
-            agreed.extend(asked.map(|asked| {
+            let Some(asked) = proposed.iter().find(|proposed| proposed.id == result.id) else { continue };
+            let class = asked.abstract_syntax.clone();
+            if result.reason == PresentationContextResultReason::Acceptance {
                 let syntax = result.transfer_syntax.trim_end_matches(['\0', ' ']).to_owned();
-                ((asked.abstract_syntax.clone(), syntax), result.id)
-            }));
+                agreed.insert((class, syntax), result.id);
+            } else {
+                refused.insert(class, result.reason);
+            }
         }
         let max_pdu = answer.user_variables.iter().find_map(|item| match item {
             UserVariableItem::MaxLength(length) => Some(*length).filter(|length| *length > 0),
             _ => None,
         });
-        Ok(Self { units, agreed, max_pdu: max_pdu.unwrap_or(MAX_PDU).min(MAX_PDU), message: 0 })
+        Ok(Self { units, agreed, refused, max_pdu: max_pdu.unwrap_or(MAX_PDU).min(MAX_PDU), message: 0 })
+    }
+
+    fn not_agreed(&self, class: &str) -> Failure {
+        Failure::NotAgreed { class: class.to_owned(), reason: self.refused.get(class).cloned() }
     }
 
     /// The transfer syntax that was agreed for a class.
@@ -119,9 +166,9 @@ impl Client {
     /// # Errors
     ///
     /// Returns an error that names the class if there is none.
-    pub fn syntax(&self, class: &str) -> anyhow::Result<String> {
+    pub fn syntax(&self, class: &str) -> Result<String, Failure> {
         let found = self.agreed.keys().find(|(agreed, _)| agreed == class);
-        Ok(found.with_context(|| format!("the other side does not take {class}"))?.1.clone())
+        found.map(|(_, syntax)| syntax.clone()).ok_or_else(|| self.not_agreed(class))
     }
 
     /// C-ECHO.
@@ -129,8 +176,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns an error that says what failed, or the status if it is not success.
-    pub async fn echo(&mut self) -> anyhow::Result<()> {
-        self.send(Command::request(Operation::Echo, 0, uids::VERIFICATION, ""), &[]).await.map(|_| ())
+    pub async fn echo(&mut self) -> Result<(), Failure> {
+        self.send(Command::request(Operation::Echo, 0, uids::VERIFICATION, ""), &[]).await
     }
 
     /// C-STORE of a data set in an agreed transfer syntax. Gives the status.
@@ -138,17 +185,17 @@ impl Client {
     /// # Errors
     ///
     /// Returns an error that says what failed.
-    pub async fn store(&mut self, class: &str, syntax: &str, instance: &str, data: &[u8]) -> anyhow::Result<u16> {
+    pub async fn store(&mut self, class: &str, syntax: &str, instance: &str, data: &[u8]) -> Result<u16, Failure> {
         let request = Command { has_data: true, ..Command::request(Operation::Store, 0, class, instance) };
         self.exchange((class, Some(syntax)), request, data).await
     }
 
     /// Sends a request that must succeed.
-    pub(super) async fn send(&mut self, request: Command, data: &[u8]) -> anyhow::Result<u16> {
+    pub(super) async fn send(&mut self, request: Command, data: &[u8]) -> Result<(), Failure> {
         let class = request.class.clone();
         match self.exchange((&class, None), request, data).await? {
-            0 => Ok(0),
-            status => bail!("the other side answers with status {status:04X}"),
+            0 => Ok(()),
+            status => Err(Failure::Status(status)),
         }
     }
 
@@ -157,13 +204,13 @@ impl Client {
         (class, syntax): (&str, Option<&str>),
         mut request: Command,
         data: &[u8],
-    ) -> anyhow::Result<u16> {
+    ) -> Result<u16, Failure> {
         let mut agreed = self.agreed.iter();
         let context = agreed.find(|((a, s), _)| a == class && syntax.is_none_or(|syntax| s == syntax));
-        let context = *context.with_context(|| format!("the other side does not take {class}"))?.1;
+        let context = *context.ok_or_else(|| self.not_agreed(class))?.1;
         self.message = self.message.wrapping_add(1);
         request.message = self.message;
-        let command = request.write().map_err(anyhow::Error::msg)?;
+        let command = request.write().map_err(Failure::nonsense)?;
         if request.has_data {
             self.units.send_message(context, command, data, self.max_pdu).await?;
         } else {
@@ -175,13 +222,18 @@ impl Client {
                 Next::Value(head) if head.is_command => {
                     self.units.take(&mut bytes, head.bytes).await?;
                     if head.is_last {
-                        let response = Command::read(&bytes).map_err(anyhow::Error::msg)?;
-                        return response.status.context("a response without a status");
+                        let response = Command::read(&bytes).map_err(Failure::nonsense)?;
+                        return response.status.ok_or_else(|| Failure::nonsense("a response without a status"));
                     }
                 }
                 Next::Value(head) => self.units.skip(head.bytes).await?,
-                Next::Unit(unit) => bail!("the other side sends {}", unit.short_description()),
-                Next::Closed => bail!("the other side closed the connection"),
+                Next::Unit(unit) => {
+                    return Err(match *unit {
+                        Pdu::AbortRQ { source } => Failure::Aborted(source),
+                        _ => Failure::nonsense("a unit that is no response"),
+                    });
+                }
+                Next::Closed => return Err(Failure::Closed),
             }
         }
     }
@@ -191,11 +243,21 @@ impl Client {
     /// # Errors
     ///
     /// Returns an error if the other side does not answer.
-    pub async fn release(mut self) -> anyhow::Result<()> {
+    pub async fn release(mut self) -> Result<(), Failure> {
         self.units.send(&Pdu::ReleaseRQ).await?;
         match self.units.next().await? {
             Next::Unit(unit) if *unit == Pdu::ReleaseRP => Ok(()),
-            _ => bail!("the other side answers a release with something else"),
+            _ => Err(Failure::nonsense("a release is answered with something else")),
         }
     }
+}
+
+/// Connects, and encrypts if that is wanted.
+async fn connect(call: &Call) -> Result<Box<dyn Stream>, Unreached> {
+    let stream = Prompt::new(reach(call.address, call.patience).await?)?;
+    let stream: Box<dyn Stream> = match &call.tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(tls.connect(stream, call.patience).await?),
+    };
+    Ok(stream)
 }

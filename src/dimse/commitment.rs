@@ -1,8 +1,5 @@
 //! Storage commitment (PS3.4 annex J): which of the named instances are kept.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
@@ -10,8 +7,9 @@ use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
-use super::client::Client;
+use super::client::{Call, Client};
 use super::command::{Command, Operation};
+use super::failure::Failure;
 use crate::inbox::Kept;
 
 /// The action that asks for commitment.
@@ -111,16 +109,16 @@ impl Report {
 }
 
 /// Sends a report over an association of its own, in which this side provides the service.
-pub(super) async fn report_to(address: SocketAddr, ours: &str, theirs: &str, report: &Report, patience: Duration) {
+pub(super) async fn report_to(call: Result<Call, Failure>, report: Report) {
     let send = async {
-        let mut client = Client::commitment(address, ours, theirs, patience).await?;
+        let mut client = Client::commitment(&call?).await?;
         let syntax = client.syntax(uids::STORAGE_COMMITMENT_PUSH_MODEL)?;
-        let data = report.write(&syntax).map_err(anyhow::Error::msg)?;
+        let data = report.write(&syntax).map_err(Failure::nonsense)?;
         client.send(report.command(), &data).await?;
         client.release().await
     };
     // Whoever asked asks again if it hears nothing; the instances are kept all the same.
     if let Err(error) = send.await {
-        tracing::warn!("a report of storage commitment did not reach its peer: {error:#}");
+        tracing::warn!("a report of storage commitment did not reach its peer: {error}");
     }
 }

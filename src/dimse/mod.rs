@@ -10,6 +10,7 @@ mod association;
 pub mod client;
 mod command;
 mod commitment;
+mod failure;
 mod listener;
 mod negotiate;
 mod pdu;
@@ -17,6 +18,7 @@ mod status;
 mod stream;
 
 pub use command::{Command, Operation};
+pub use failure::Failure;
 pub use listener::{Listener, Options};
 pub use negotiate::classes;
 pub(crate) use status::Status;

@@ -11,6 +11,7 @@ use operators::record::{Digest, Refusal, SeriesKey};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::pressure::{self, Closed};
+use super::space::free_bytes;
 use crate::config::Limits;
 use crate::inbox::{Identity, Inbox, InboxError, Received, Record, Via};
 
@@ -295,9 +296,7 @@ impl Door {
         match *free {
             Some((since, bytes)) if since.elapsed() < BELIEVED => bytes,
             _ => {
-                let found = rustix::fs::statvfs(&self.0.disk);
-                let bytes = found.map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize));
-                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                let bytes = free_bytes(&self.0.disk).unwrap_or(usize::MAX);
                 *free = Some((Instant::now(), bytes));
                 bytes
             }

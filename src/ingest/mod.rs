@@ -11,7 +11,9 @@ mod door;
 mod feeder;
 mod pressure;
 mod selector;
+mod space;
 
 pub use door::{Door, Refused, Sender, Taken};
 pub use feeder::{Feeder, Settle};
 pub use pressure::Closed;
+pub(crate) use space::free_bytes;

@@ -128,7 +128,7 @@ fn a_node_whose_disk_is_nearly_full_refuses_before_it_is_and_takes_again_by_itse
     };
     until_it_says(FULL);
     let refused = runtime.block_on(associate(node.dicom, CT)).err().expect("refused");
-    assert!(format!("{refused:#}").contains("TemporaryCongestion"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("temporary congestion"), "{refused:#}");
     fs::remove_file(filler).expect("removed");
     until_it_says(0);
     for slice in &sent[4..] {

@@ -7,8 +7,8 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use dicom_ul::pdu::{self, Pdu};
-use hemoflow::dimse::Command;
 use hemoflow::dimse::client::Client;
+use hemoflow::dimse::{Command, Failure};
 use hemoflow::operators::phantom::{PhantomStudy, rejection_note};
 use hemoflow::operators::record::InstanceUid;
 use tokio::runtime::Runtime;
@@ -29,7 +29,7 @@ pub(super) fn note(study: &PhantomStudy, instances: &[InstanceUid]) -> Sent {
 }
 
 /// An association for instances of a class.
-pub(super) async fn associate(address: SocketAddr, class: &str) -> anyhow::Result<Client> {
+pub(super) async fn associate(address: SocketAddr, class: &str) -> Result<Client, Failure> {
     let stored = [(class.to_owned(), EXPLICIT.to_owned())];
     Client::associate(address, "CT1", "HEMOFLOW", &stored, PATIENCE).await
 }

@@ -1,8 +1,10 @@
 //! What the tests share: the program, synthetic data, real data where it is.
 
+pub(crate) mod certificates;
 pub(crate) mod dice;
 pub(crate) mod law;
 pub(crate) mod node;
+pub(crate) mod others;
 pub(crate) mod slices;
 pub(crate) mod steps;
 

@@ -353,6 +353,6 @@ fn own(address: SocketAddr, batch: &Batch, runtime: &Runtime) -> anyhow::Result<
                 bail!("an instance was answered with status {status:04X}");
             }
         }
-        client.release().await
+        Ok(client.release().await?)
     })
 }

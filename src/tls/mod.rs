@@ -1,4 +1,7 @@
-//! TLS for listeners (PS3.15 annex B), from files in PEM.
+//! TLS (PS3.15 annex B), from files in PEM: for listeners, and for who calls them.
+
+mod caller;
+mod validity;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config;
+
+pub use caller::Caller;
+pub use validity::{Validity, from_now};
 
 /// How a listener encrypts.
 #[derive(Clone)]
@@ -36,20 +42,24 @@ impl Tls {
         let builder = match &files.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    roots.add(certificate).with_context(|| format!("the certificate {}", path.display()))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let roots = Arc::new(authorities(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
                 builder.with_client_cert_verifier(verifier.with_context(|| format!("{}", path.display()))?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| anyhow!("the private key {}: {error}", files.key.display()))?;
         let config = builder
-            .with_single_cert(certificates(&files.certificate)?, key)
+            .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
             .with_context(|| format!("the certificate {}", files.certificate.display()))?;
         Ok(Self { config: Arc::new(config), mutual: files.client_ca.is_some() })
+    }
+
+    /// When the certificate of these files holds, if the file says so.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read.
+    pub fn validity(files: &config::Tls) -> anyhow::Result<Option<Validity>> {
+        Ok(certificates(&files.certificate)?.first().and_then(|certificate| Validity::of(certificate)))
     }
 
     /// Whether whoever connects has shown a certificate of the listed authorities.
@@ -61,6 +71,18 @@ impl Tls {
     pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
     }
+}
+
+fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).with_context(|| format!("the certificate {}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| anyhow!("the private key {}: {error}", path.display()))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
