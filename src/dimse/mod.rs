@@ -17,6 +17,6 @@ mod status;
 mod stream;
 
 pub use command::{Command, Operation};
-pub use listener::{Listener, Options};
+pub use listener::{Listener, Options, serve_one};
 pub use negotiate::classes;
 pub(crate) use status::Status;
