@@ -9,7 +9,7 @@ use hemoflow::operators::record::Digest;
 use serde_json::Value;
 
 use crate::serve::{batch, configuration, done, kept, results};
-use crate::support::node::{Served, peers};
+use crate::support::node::{Served, certificates, peers};
 use crate::support::slices::{Sent, slices, study};
 use crate::support::{assert_exit, phantoms, run};
 
@@ -217,18 +217,7 @@ fn a_client_of_others_stores_with_a_token_and_with_a_certificate() {
     let data = phantoms(1, 6, 65);
     let dicom = data.path().join("dicom");
     let folder = tempfile::tempdir().expect("a folder");
-    let certificates = r#"
-import sys, trustme
-from pathlib import Path
-folder = Path(sys.argv[1])
-authority = trustme.CA()
-authority.cert_pem.write_to_path(folder / "ca.pem")
-for name, certificate in (("node", authority.issue_cert("127.0.0.1")), ("client", authority.issue_cert("a@example.org"))):
-    certificate.private_key_pem.write_to_path(folder / f"{name}.key")
-    for pem in certificate.cert_chain_pems:
-        pem.write_to_path(folder / f"{name}.pem", append=True)
-"#;
-    done(&Command::new(&python).args(["-c", certificates]).arg(folder.path()).output().expect("it starts"));
+    certificates(&python, folder.path());
     let script = r#"
 import sys
 from pathlib import Path
