@@ -3,6 +3,7 @@
 # make laws    the laws of the streaming graph on 10,000 cases each (LAW_CASES=...): hours on two cores
 # make faults  a node that is killed, cut off, flooded and full, ROUNDS times (1000)
 # make fuzz    broken inputs of every kind, EXECUTIONS of each (1000000)
+# make fuzz-coverage    the same, where libFuzzer looks for what was not seen, SECONDS of each (60): an hour to build
 # make wgpu    the tests of kernels and tensors on an adapter of WebGPU: ten minutes and more to build
 #
 # One profile (release) and one feature set, so that the dependencies are built once.
@@ -12,9 +13,10 @@ CARGO_FLAGS = --release --locked
 LAW_CASES ?= 10000
 ROUNDS ?= 1000
 EXECUTIONS ?= 1000000
+SECONDS ?= 60
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test laws faults fuzz setup build format lint unit docs bench gpu-check wgpu clean
+.PHONY: demo test laws faults fuzz fuzz-coverage setup build format lint unit docs bench gpu-check wgpu clean
 
 demo: build
 	target/release/hemoflow demo --out demo-out
@@ -41,6 +43,9 @@ faults: setup
 
 fuzz: setup
 	HEMOFLOW_FUZZ_EXECUTIONS=$(EXECUTIONS) $(CARGO) test $(CARGO_FLAGS) --workspace --test main -- fuzz:: --nocapture
+
+fuzz-coverage: setup
+	scripts/fuzz-coverage $(SECONDS)
 
 lint: setup
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings

@@ -192,3 +192,19 @@ fn a_peer_agrees_with_its_definition_and_meets_our_rows() {
     }
     assert!(list(&report["peers"]).iter().filter(|row| ours.contains_key(&case(row))).count() >= 12);
 }
+
+#[test]
+fn what_is_acknowledged_under_load_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().display().to_string();
+    let arguments = ["bench", "ingest", "--only", "long,crowd,commits", "--instances", "24", "--associations", "5"];
+    let output = hemoflow([&arguments[..], &["--json", "--out", &out, "--folder", &out]].concat());
+    assert_exit(&output, 0);
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(figures, read(&folder.path().join("ingest.json")));
+    assert!(figures["pairs"].is_null() && number(&figures["commits"]["ratio"]) > 0.0, "{figures}");
+    let own = list(&figures["crowd"]["rows"]).iter().filter(|row| !row["kept"].is_null());
+    let own: Vec<[Option<u64>; 2]> = own.map(|row| [row["acknowledged"].as_u64(), row["kept"].as_u64()]).collect();
+    assert_eq!(own, [[Some(24); 2]; 2]);
+    assert!(list(&figures["long"]["rows"]).iter().all(|row| number(&row["last_tenth_to_first"]) > 0.0), "{figures}");
+}

@@ -7,11 +7,12 @@
 //! | `HEMOFLOW_FUZZ_SEED` | what the inputs are drawn from; a failure tells it, and leaves its input in `target/` |
 //!
 //! A library that panics is contained by who calls it: how often is told (`--nocapture`). Does not cover: how much
-//! memory an input asks for; code paths, which no tool looks at here; an input that ends the process, by its stack or a
-//! library of C++, leaves no file.
+//! memory an input asks for; an input that ends the process, by its stack or a library of C++, leaves no file. Code paths
+//! are what `tests/fuzz/coverage` looks at, with the same targets: `make fuzz-coverage`.
 
 mod corpus;
 mod mutate;
+mod targets;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -20,24 +21,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::time::{Duration, Instant};
-
-use hemoflow::config::{Ack, Config};
-use hemoflow::data::{DataFolder, Entry};
-use hemoflow::dimse::Command;
-use hemoflow::inbox::{Inbox, Kept, Promise, Record};
-use hemoflow::operators::codec;
-use hemoflow::operators::decode::decode;
-use hemoflow::operators::dicom::data_set;
-use hemoflow::operators::dicom::identity::{identify, is_uid};
-use hemoflow::operators::dicom::read::read_bytes;
-use hemoflow::operators::dicom::rejection_note::rejected;
+use std::time::Duration;
 
 use crate::dimse::{ANYBODY, Bench};
 use crate::support::dice::{Dice, told};
-use crate::support::slices::{EXPLICIT, slices, study};
+use crate::support::slices::{slices, study};
 
 use mutate::mutated;
+use targets::Target;
 
 /// How long one input may take.
 const BOUND: Duration = Duration::from_secs(20);
@@ -108,115 +99,54 @@ fn fuzz(name: &str, part: u64, corpus: Vec<Vec<u8>>, run: impl Fn(&[u8]) + Send 
     );
 }
 
+/// Tries a target.
+fn smoke(target: &Target) {
+    fuzz(target.name, target.part, (target.corpus)(), target.run);
+}
+
 #[test]
 fn command_sets() {
-    fuzz("command_sets", 1, corpus::command_sets(), |bytes| {
-        if let Ok(command) = Command::read(bytes) {
-            // It may hold what has no form: that is told, and no panic.
-            drop(command.write());
-        }
-    });
+    smoke(&targets::COMMAND_SETS);
 }
 
 #[test]
 fn data_sets() {
-    fuzz("data_sets", 1, corpus::data_sets(), |bytes| {
-        if let Ok(told) = identify(bytes) {
-            let uids = [told.class.as_str(), told.instance.as_str(), told.key.study.as_str(), told.key.series.as_str()];
-            assert!(uids.into_iter().all(is_uid), "{uids:?}");
-        }
-        drop((read_bytes("fuzz", bytes), rejected(bytes)));
-        for syntax in [EXPLICIT, "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"] {
-            drop(data_set(bytes, syntax));
-        }
-    });
+    smoke(&targets::DATA_SETS);
 }
 
 #[test]
 fn pixels() {
-    fuzz("pixels", 1, corpus::pixels(), |bytes| {
-        let Ok(instance) = read_bytes("fuzz", bytes) else { return };
-        for frame in instance.frames.iter().take(4) {
-            if let Ok(plane) = decode(&frame.pixels) {
-                assert_eq!(plane.hu().len(), plane.rows * plane.columns);
-            }
-        }
-    });
+    smoke(&targets::PIXELS);
 }
 
 #[test]
 fn records() {
-    fuzz("records", 1, corpus::encoded_records(), |bytes| {
-        drop((codec::decode::<Record>(1, bytes), codec::decode::<Entry>(2, bytes)));
-    });
+    smoke(&targets::RECORDS);
 }
 
 #[test]
 fn configurations() {
-    fuzz("configurations", 2, corpus::configurations(), |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        match Config::parse("fuzz", &text) {
-            Ok(config) => drop(config.warnings()),
-            Err(fault) => {
-                assert!((1..=text.matches('\n').count() + 1).contains(&fault.line), "{fault}");
-                assert!(fault.to_string().starts_with("fuzz:"), "{fault}");
-            }
-        }
-    });
-}
-
-/// How many records end before the first byte that was changed, if they end at these bytes.
-fn untouched(before: &[u8], after: &[u8], ends: &[usize]) -> usize {
-    let same = before.iter().zip(after).take_while(|(one, other)| one == other).count();
-    ends.iter().take_while(|end| **end <= same).count()
+    smoke(&targets::CONFIGURATIONS);
 }
 
 #[test]
 fn inbox_segments() {
-    let promise = Promise { ack: Ack::Written, ..Promise::default() };
-    let corpus::Written { bytes: before, ends, records } = corpus::segment(promise);
-    fuzz("inbox_segments", 5, vec![before.clone()], move |bytes| {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join(corpus::SEGMENT), bytes).expect("written");
-        let kept = Kept::read(folder.path());
-        let opened = kept.and_then(|kept| Inbox::open(folder.path(), promise, kept));
-        let whole = untouched(&before, bytes, &ends);
-        let inbox = match opened {
-            Ok(inbox) => inbox,
-            Err(error) => return assert_eq!(whole, 0, "what was there is lost: {error:#}"),
-        };
-        let mut reader = inbox.reader(0).expect("readable");
-        let mut found = Vec::new();
-        while let Some(entry) = reader.next_until(Instant::now()).expect("sound") {
-            found.push(entry.record);
-        }
-        assert_eq!(found.get(..whole), records.get(..whole));
-        for received in records[..whole].iter().filter_map(Record::received) {
-            inbox.kept().payload(&received.content).expect("sound").expect("there");
-        }
-        let position = inbox.append_waiting(Record::Ended(Vec::new()), Vec::new()).expect("it goes on");
-        assert_eq!(position, found.len() as u64);
-    });
+    smoke(&targets::INBOX_SEGMENTS);
 }
 
 #[test]
 fn logs() {
-    let corpus::Written { bytes: before, ends, records } = corpus::log();
-    fuzz("logs", 5, vec![before.clone()], move |bytes| {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("log"), bytes).expect("written");
-        let data = DataFolder::create(folder.path()).expect("a folder");
-        match data.log() {
-            Ok((mut log, found)) => {
-                let whole = untouched(&before, bytes, &ends);
-                assert_eq!(found.get(..whole), records.get(..whole));
-                log.append(&records[..1]).expect("it goes on");
-                assert_eq!(data.entries().expect("readable").len(), found.len() + 1);
-            }
-            // A record that is broken within is told, and nothing is written behind it.
-            Err(error) => assert!(format!("{error:#}").contains("log"), "{error:#}"),
-        }
-    });
+    smoke(&targets::LOGS);
+}
+
+#[test]
+fn associations() {
+    smoke(&targets::ASSOCIATIONS);
+}
+
+#[test]
+fn bodies() {
+    smoke(&targets::BODIES);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod harness;
 mod laws;
 mod layers;
 mod operations;
+mod orthanc;
 mod plugin;
 mod privacy;
 mod real_data;

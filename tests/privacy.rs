@@ -26,8 +26,8 @@ use hemoflow::dimse::{Command, Operation};
 use hemoflow::operators::phantom::{PhantomStudy, dicom_object, rejection_note};
 use hemoflow::operators::record::{InstanceUid, SeriesUid, StudyUid};
 
-use crate::dimse::request;
 use crate::serve::configuration;
+use crate::support::association::request;
 use crate::support::files;
 use crate::support::node::Served;
 use crate::support::slices::{CT, EXPLICIT, Sent, as_sent, study};

@@ -29,7 +29,7 @@ pub enum Bench {
     Models(BenchModels),
     /// Cost of a change, growth, memory, urgency and shadows of the streaming graph, on tiny synthetic slices
     Graph(BenchGraph),
-    /// What a C-STORE receiver takes: this program beside DCMTK's storescp, from the same senders
+    /// What a C-STORE receiver takes: this program beside DCMTK's storescp and Orthanc, from the same senders
     Ingest(BenchIngest),
 }
 
@@ -111,9 +111,16 @@ pub struct BenchIngest {
     /// Measure little, in seconds
     #[arg(long)]
     pub quick: bool,
-    /// Instances that are sent in each measurement [default: 400, or 48 with --quick]
+    /// Instances that are sent in each measurement [default: 400 in pairs and commits, 10000 in long, 10 for each association
+    /// in crowd; less with --quick]
     #[arg(long, value_name = "N")]
     pub instances: Option<usize>,
+    /// Associations at once in crowd [default: 64, or 16 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub associations: Option<u16>,
+    /// Measure only these parts
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    pub only: Vec<Load>,
     /// Where what is sent and received lies, as a RAM disk [default: the temporary folder]
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
@@ -137,6 +144,19 @@ pub struct BenchGraph {
     /// Measure only these parts
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     pub only: Vec<Part>,
+}
+
+/// A part of `hemoflow bench ingest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Load {
+    /// Every sender with every receiver, over one association and four.
+    Pairs,
+    /// Many small instances over one association.
+    Long,
+    /// Many associations at once.
+    Crowd,
+    /// Four associations with each instance on the disk, against a loop with one fsync each.
+    Commits,
 }
 
 /// A part of `hemoflow bench graph`.

@@ -18,7 +18,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use kernels::Device;
 use operators::record::MethodConfig;
 
-pub use bench::{Bench, BenchGraph, BenchIngest, BenchKernels, BenchLimits, BenchModels, Part};
+pub use bench::{Bench, BenchGraph, BenchIngest, BenchKernels, BenchLimits, BenchModels, Load, Part};
 pub use config::Config;
 pub use demo::Demo;
 pub use doctor::Doctor;

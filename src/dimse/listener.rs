@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use operators::event::{AssociationAsked, AssociationsOpen};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -125,6 +126,16 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Serves one who says what `stream` gives, from `from`, to the end: what a listener does with each connection, over any
+/// stream and without a socket.
+pub async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send, from: IpAddr, options: Options, door: Door) {
+    // Both ends stay here: nobody ends it from outside, and the rules do not change.
+    let (_end, ended) = watch::channel(false);
+    let (_rules, current) = watch::channel(Arc::new(options.rules.clone()));
+    let shared = Arc::new(Shared { options, rules: current, door, open: Mutex::default() });
+    associate(stream, from, shared, ended).await;
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, ended: watch::Receiver<bool>) {

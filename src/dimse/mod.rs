@@ -19,6 +19,6 @@ mod stream;
 
 pub use command::{Command, Operation};
 pub use failure::Failure;
-pub use listener::{Listener, Options};
+pub use listener::{Listener, Options, serve_one};
 pub use negotiate::classes;
 pub(crate) use status::Status;

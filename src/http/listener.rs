@@ -11,6 +11,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -141,6 +142,16 @@ impl Drop for Listener {
 /// How URLs begin.
 pub(super) fn scheme(encrypted: bool) -> &'static str {
     if encrypted { "https" } else { "http" }
+}
+
+/// Answers one request, as it came over a connection without TLS: what a listener does with each, without a socket.
+pub async fn answer_one(request: Request, rules: Http, address: SocketAddr, door: Door, health: Health) -> Response {
+    // The sender stays here: the rules do not change.
+    let (_rules, current) = watch::channel(Arc::new(rules));
+    let seats = Arc::new(Semaphore::new(1));
+    let shared = Shared { address, rules: current, encrypted: false, certified: false, door, seats, health };
+    let answered = TowerToHyperService::new(router(Arc::new(shared))).call(request).await;
+    answered.unwrap_or_else(|never| match never {})
 }
 
 /// What is served where.

@@ -17,4 +17,4 @@ mod refusal;
 mod stow;
 
 pub use health::{Health, Life};
-pub use listener::{Listener, Options};
+pub use listener::{Listener, Options, answer_one};

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::PATIENCE;
-use crate::dimse::{request, values};
+use crate::support::association::{request, values};
 use crate::support::slices::{EXPLICIT, Sent, as_sent};
 
 /// A runtime of one thread.

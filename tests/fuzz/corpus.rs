@@ -20,7 +20,7 @@ use hemoflow::operators::dicom::read::read_bytes;
 use hemoflow::operators::phantom::{self, PhantomStudy, rejection_note};
 use hemoflow::operators::record::{Change, Digest, Reason, Rejection, Role, SeriesKey, Sign};
 
-use crate::dimse::{request, values};
+use crate::support::association::{request, values};
 use crate::support::slices::{EXPLICIT, Sent, as_sent, slices, study};
 
 /// The first segment of an inbox.
@@ -311,6 +311,33 @@ pub(super) fn streams() -> Vec<Vec<u8>> {
         said(vec![Pdu::PData { data: vec![part(1, PDataValueType::Command, &echo)] }, Pdu::ReleaseRQ]),
         said(vec![Pdu::PData { data: commitment.to_vec() }, Pdu::ReleaseRQ]),
         said(vec![Pdu::AbortRQ { source: AbortRQSource::ServiceUser }]),
+    ]
+}
+
+/// Requests to store over HTTP: media type, path, and a body.
+pub(super) fn bodies() -> Vec<Vec<u8>> {
+    let slices = slices(&a_study());
+    let part = |media: &str, content: &[u8]| {
+        [format!("--b/1\r\nContent-Type: {media}\r\n\r\n").as_bytes(), content, b"\r\n"].concat()
+    };
+    let good: Vec<u8> = slices.iter().flat_map(|slice| part("application/dicom", &slice.file)).collect();
+    let junk = part("text/plain; charset=utf-8", b"no DICOM");
+    let told = identify(&slices[0].file).expect("an instance");
+    let asked = |media: &str, path: &str, parts: &[&[u8]]| {
+        let head = format!("{media}\n{path}\n");
+        [head.as_bytes(), &parts.concat(), b"--b/1--\r\n"].concat()
+    };
+    let quoted = "multipart/related; type=\"application/dicom\"; boundary=\"b/1\"";
+    let studies = "/dicom-web/studies";
+    vec![
+        asked(quoted, studies, &[&good]),
+        asked("multipart/related;type=application/dicom;boundary=b/1", studies, &[b"preamble\r\n", &junk, &junk]),
+        asked(
+            quoted,
+            &format!("{studies}/{}", told.key.study.as_str()),
+            &[&part("application/dicom", &slices[0].file)],
+        ),
+        asked(quoted, "/dicom-web/studies/1.2.3", &[&junk, &part("application/dicom", &slices[1].file)]),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: the program, synthetic data, real data where it is.
 
+pub(crate) mod association;
 pub(crate) mod certificates;
 pub(crate) mod dice;
 pub(crate) mod law;

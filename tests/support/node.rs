@@ -142,22 +142,30 @@ impl Drop for Served {
     }
 }
 
-/// Peers of others: the folder of DCMTK's programs, and a Python with pynetdicom, dicomweb-client and trustme. `None`, said by
-/// name, where they cannot be installed.
-pub(crate) fn peers(test: &str) -> Option<(PathBuf, PathBuf)> {
+/// Runs a script that prepares programs of others, and gives the lines that it prints. `None`, said by name, where they cannot
+/// be installed.
+fn prepared(test: &str, script: &str) -> Option<Vec<PathBuf>> {
     // Tests run at once, and what is missing is installed once.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let one = ONE_AT_A_TIME.lock();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dicom-peers");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
     let output = std::process::Command::new(script).output().expect("the script starts");
     drop(one);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut lines = said.lines().map(PathBuf::from);
-    match (output.status.success(), lines.next(), lines.next()) {
-        (true, Some(dcmtk), Some(python)) => Some((dcmtk, python)),
-        _ => {
-            eprintln!("skipped: {test}: {}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
+    if !output.status.success() {
+        eprintln!("skipped: {test}: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
     }
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
+}
+
+/// Peers of others: the folder of DCMTK's programs, and a Python with pynetdicom, dicomweb-client and trustme. `None`, said by
+/// name, where they cannot be installed.
+pub(crate) fn peers(test: &str) -> Option<(PathBuf, PathBuf)> {
+    let mut lines = prepared(test, "dicom-peers")?.into_iter();
+    Some((lines.next().expect("the folder of DCMTK"), lines.next().expect("a Python")))
+}
+
+/// The program of Orthanc, an archive of others. `None`, said by name, where it cannot be installed.
+pub(crate) fn archive(test: &str) -> Option<PathBuf> {
+    prepared(test, "dicom-archive")?.into_iter().next()
 }

@@ -61,8 +61,23 @@ pub(super) fn cpu_seconds() -> f64 {
 
 /// Resident memory of this process, MiB; 0 where the system does not say.
 pub(super) fn resident_mib() -> f64 {
+    memory_mib("VmRSS:")
+}
+
+/// The most resident memory of this process since [`forget_peak`], MiB; 0 where the system does not say.
+pub(super) fn peak_mib() -> f64 {
+    memory_mib("VmHWM:")
+}
+
+/// Lets [`peak_mib`] begin anew, where the system can.
+pub(super) fn forget_peak() {
+    // Without it the peak is that of the whole run, which is no less.
+    fs::write("/proc/self/clear_refs", "5").ok();
+}
+
+fn memory_mib(field: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kib.unwrap_or_default() / 1024.0
 }

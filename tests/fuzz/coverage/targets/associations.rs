@@ -1,0 +1,3 @@
+#![no_main]
+
+hemoflow_fuzz::target!();
