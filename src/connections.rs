@@ -75,7 +75,10 @@ mod tests {
                     stream.read_to_end(&mut heard).await.expect("read");
                     stream.write_all(&heard).await.expect("written");
                 };
-                tokio::spawn(accept(listener, 2, ended, echo, move || drop(refused.fetch_add(1, Ordering::Relaxed))))
+                let too_many = move || {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                };
+                tokio::spawn(accept(listener, 2, ended, echo, too_many))
             };
             let mut open = Vec::new();
             for _ in 0..2 {

@@ -4,8 +4,10 @@ With a folder of certificates as argument, those behind TLS are among them.
 """
 
 import json
+import socket
 import ssl
 import sys
+import threading
 from pathlib import Path
 
 from pynetdicom import AE, evt
@@ -23,8 +25,21 @@ def serve(title, contexts=(Verification,), handlers=(), tls=None, **rules):
     return server.server_address[1]
 
 
-def abort(event):
-    event.assoc.abort()
+def rude():
+    """A peer that answers with an A-ABORT of the service user (PS3.8, 9.3.8). pynetdicom may close before it is heard."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                head = connection.recv(6, socket.MSG_WAITALL)
+                connection.recv(int.from_bytes(head[2:], "big"), socket.MSG_WAITALL)
+                connection.sendall(b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")
+                connection.recv(1)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return listener.getsockname()[1]
 
 
 def context(folder, mutual):
@@ -42,7 +57,7 @@ ports = {
     "picky": serve("PICKY", require_calling_aet=["SOMEBODY"]),
     "other": serve("OTHER", require_called_aet=True),
     "storage": serve("STORAGE", contexts=(CTImageStorage,)),
-    "rude": serve("RUDE", handlers=[(evt.EVT_REQUESTED, abort)]),
+    "rude": rude(),
     "ill": serve("ILL", handlers=[(evt.EVT_C_ECHO, lambda event: 0x0122)]),
 }
 if len(sys.argv) > 1:

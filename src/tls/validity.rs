@@ -45,7 +45,8 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, bytes) = bytes.split_first()?;
     let (first, bytes) = bytes.split_first()?;
     let (length, bytes) = match *first {
-        short @ 0..0x80 => (usize::from(short), bytes),
+        short @ ..=0x7F => (usize::from(short), bytes),
+        // 0x80 has no length.
         long @ 0x81..=0x83 => {
             let (digits, bytes) = bytes.split_at_checked(usize::from(long - 0x80))?;
             (digits.iter().fold(0, |length, digit| (length << 8) | usize::from(*digit)), bytes)

@@ -23,7 +23,7 @@ pub(super) fn batch<O: Intensity>(
     let axes = [filter.axis(shape[0], size[0]), filter.axis(shape[1], size[1])];
     let axes = (shape != size).then_some(&axes);
     let one = |(frame, image): (&Frame<'_>, &mut [MaybeUninit<O>])| {
-        widest(image_of, ((frame, shape[1], windows, axes), image))
+        widest(image_of, ((frame, shape[1], windows, axes), image));
     };
     match frames {
         [frame] => one((frame, room)),

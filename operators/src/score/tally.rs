@@ -59,7 +59,7 @@ impl Slices {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Mean {
     sum: f64,
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Mean {
