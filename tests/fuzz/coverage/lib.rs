@@ -68,6 +68,6 @@ pub fn run(bytes: &[u8]) {
 #[macro_export]
 macro_rules! target {
     () => {
-        libfuzzer_sys::fuzz_target!(init: $crate::start(env!("CARGO_BIN_NAME")), |bytes: &[u8]| $crate::run(bytes));
+        libfuzzer_sys::fuzz_target!(init: $crate::start(env!("CARGO_BIN_NAME")), |bytes| $crate::run(bytes));
     };
 }
