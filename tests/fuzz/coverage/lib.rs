@@ -8,6 +8,7 @@
 //! | `HEMOFLOW_FUZZ_SEEDS` | a folder, in which the target puts the corpus that the program makes itself |
 #![allow(
     dead_code,
+    unused_imports,
     clippy::expect_used,
     clippy::panic,
     reason = "a target fails by panicking, and not all that the tests share is used here"
