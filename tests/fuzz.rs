@@ -170,3 +170,12 @@ fn streams() {
         }
     });
 }
+
+#[test]
+fn each_target_is_a_program_for_libfuzzer_as_well() {
+    let manifest = include_str!("fuzz/coverage/Cargo.toml");
+    for target in targets::ALL {
+        let program = format!("name = \"{0}\"\npath = \"targets/{0}.rs\"", target.name);
+        assert!(manifest.contains(&program), "{}", target.name);
+    }
+}

@@ -8,6 +8,7 @@
 //! | `HEMOFLOW_FUZZ_SEEDS` | a folder, in which the target puts the corpus that the program makes itself |
 #![allow(
     dead_code,
+    unused_imports,
     clippy::expect_used,
     clippy::panic,
     reason = "a target fails by panicking, and not all that the tests share is used here"
@@ -68,6 +69,6 @@ pub fn run(bytes: &[u8]) {
 #[macro_export]
 macro_rules! target {
     () => {
-        libfuzzer_sys::fuzz_target!(init: $crate::start(env!("CARGO_BIN_NAME")), |bytes: &[u8]| $crate::run(bytes));
+        libfuzzer_sys::fuzz_target!(init: $crate::start(env!("CARGO_BIN_NAME")), |bytes| $crate::run(bytes));
     };
 }

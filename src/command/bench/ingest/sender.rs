@@ -178,8 +178,9 @@ pub(super) fn at_once<I: Sync, O: Send>(
     each: &[I],
     run: impl Fn(&I) -> anyhow::Result<O> + Sync,
 ) -> anyhow::Result<Vec<O>> {
+    let run = &run;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = each.iter().map(|one| scope.spawn(|| run(one))).collect();
+        let threads: Vec<_> = each.iter().map(|one| scope.spawn(move || run(one))).collect();
         let ended = threads.into_iter().map(|thread| match thread.join() {
             Ok(ended) => ended,
             Err(_) => bail!("a sender panicked"),
