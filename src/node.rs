@@ -1,8 +1,9 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
+mod forget;
 mod replay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, S
 use operators::store::{self, Store, StoreError};
 
 use crate::book::{Book, Followed};
-use crate::collector::{Collected, Collector, Views, Watch};
+use crate::collector::{Collected, Collector, Mark, Views, Watch};
 use crate::data::{DataFolder, Event, Journal, Loader, MethodEntry, Payloads, random};
 use crate::engine::{Engine, Output};
 use crate::residents::Residents;
@@ -76,7 +77,7 @@ pub struct Node {
 /// The thread of the collector. It ends when the engine does.
 struct Collecting {
     thread: Option<JoinHandle<anyhow::Result<Collected>>>,
-    marks: Sender<Sender<()>>,
+    marks: Sender<Mark>,
 }
 
 impl Collecting {
@@ -93,9 +94,14 @@ impl Collecting {
 
     /// Waits until all that has come out of the graph is taken, or the collector has failed.
     fn catch_up(&self) {
+        self.forget(BTreeSet::new());
+    }
+
+    /// The same, and series are forgotten then.
+    fn forget(&self, forget: BTreeSet<SeriesKey>) {
         let (done, wait) = crossbeam_channel::bounded(1);
         // Both fail only when the collector has ended, which a fault tells.
-        self.marks.send(done).ok();
+        self.marks.send(Mark { done, forget }).ok();
         wait.recv().ok();
     }
 

@@ -94,7 +94,8 @@ impl Server {
             Completion::new(config.completion.clone()),
             config.selection.clone(),
             asked,
-        )?;
+        )?
+        .forgetting(config.retention.after_days);
         let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
         let dicom = config.dicom.address.map(|address| {

@@ -26,6 +26,7 @@ mod operations;
 mod plugin;
 mod privacy;
 mod real_data;
+mod retention;
 mod scores;
 mod selection;
 mod serve;

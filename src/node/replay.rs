@@ -39,7 +39,7 @@ pub(crate) fn replay(
     let mut again = Again { data, engine, device, loader, book, replayed: Replayed::default() };
     let changed = entries.iter().filter_map(|entry| match &entry.event {
         Event::Changed { change, .. } => change.key(),
-        Event::Used { .. } | Event::Published(_) => None,
+        Event::Used { .. } | Event::Published(_) | Event::Forgotten { .. } => None,
     });
     again.take_up(&changed.collect()).context("the snapshot")?;
     for entry in entries {
@@ -125,6 +125,8 @@ impl Again<'_> {
                 };
             }
             Event::Published(_) => {}
+            // What was forgotten is not in the log; nothing that comes later has a tick of before.
+            Event::Forgotten { .. } => self.engine.skip_to(entry.tick + 1),
         }
         Ok(())
     }
