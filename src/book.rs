@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Entry, Event, MethodEntry, Published};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What brings an instance back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,11 @@ impl Series {
             Change::Arrived { instance, .. } => self.present.get(instance).is_none_or(|kept| kept.arrival != *change),
             Change::Withdrawn { instance, .. } => self.present.contains_key(instance),
             Change::Signed { sign, .. } => !self.signs.contains(sign),
-            Change::Released { .. } | Change::Returned { .. } | Change::Remembered { .. } | Change::Refused(_) => false,
+            Change::Released { .. }
+            | Change::Returned { .. }
+            | Change::Remembered { .. }
+            | Change::Forgotten { .. }
+            | Change::Refused(_) => false,
         };
         changes.then(|| self.present.values().cloned().collect())
     }
@@ -69,7 +73,11 @@ impl Series {
             }
             Change::Withdrawn { instance, .. } => drop(self.present.remove(instance)),
             Change::Signed { sign, .. } => drop(self.signs.insert(*sign)),
-            Change::Released { .. } | Change::Returned { .. } | Change::Remembered { .. } | Change::Refused(_) => {}
+            Change::Released { .. }
+            | Change::Returned { .. }
+            | Change::Remembered { .. }
+            | Change::Forgotten { .. }
+            | Change::Refused(_) => {}
         }
     }
 
@@ -101,12 +109,22 @@ enum Page {
     Closed(Box<[u8]>),
 }
 
+/// A series, and when an instance of it came or was withdrawn last: milliseconds since 1970.
+#[derive(Clone, Debug)]
+struct Leaf {
+    touched_ms: i64,
+    page: Page,
+}
+
 /// What the log has come to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
-    series: BTreeMap<SeriesKey, Page>,
+    series: BTreeMap<SeriesKey, Leaf>,
     pub(crate) used: BTreeMap<Role, MethodEntry>,
     pub(crate) followed: Followed,
+    /// The studies that were forgotten and that the inbox may still hold something of, each by the digest of its UID with
+    /// the position before which nothing of it is kept.
+    pub(crate) forgotten: BTreeMap<Digest, u64>,
     /// The tick behind the last entry.
     pub(crate) next: Tick,
     /// Entries that were folded.
@@ -118,6 +136,7 @@ pub(crate) struct Book {
 struct Preface {
     used: BTreeMap<Role, MethodEntry>,
     followed: Followed,
+    forgotten: BTreeMap<Digest, u64>,
     next: Tick,
     entries: u64,
     series: u64,
@@ -141,6 +160,9 @@ impl Book {
                     self.followed.changes.push(change.clone());
                 }
                 let Some(key) = change.key() else { return Ok(()) };
+                if matches!(change, Change::Arrived { .. } | Change::Withdrawn { .. }) {
+                    self.leaf(key).touched_ms = entry.unix_ms;
+                }
                 self.open(key)?.change(change, payload.as_deref());
                 if matches!(change, Change::Released { .. }) {
                     self.close(key)?;
@@ -151,12 +173,32 @@ impl Book {
                 None => drop(self.used.remove(role)),
             },
             Event::Published(published) => self.open(&published.key)?.publish(published),
+            Event::Forgotten { studies, followed } => {
+                self.forgotten.extend(studies.iter().copied());
+                self.followed = followed.clone();
+            }
         }
         Ok(())
     }
 
+    /// Forgets series, and what followed from the inbox of them.
+    pub(crate) fn forget(&mut self, keys: &BTreeSet<SeriesKey>) {
+        self.series.retain(|key, _| !keys.contains(key));
+        self.followed.changes.retain(|change| change.key().is_none_or(|key| !keys.contains(key)));
+    }
+
+    /// The series, each with when something of it came or was withdrawn last: milliseconds since 1970.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (&SeriesKey, i64)> {
+        self.series.iter().map(|(key, leaf)| (key, leaf.touched_ms))
+    }
+
+    fn leaf(&mut self, key: &SeriesKey) -> &mut Leaf {
+        let new = || Leaf { touched_ms: 0, page: Page::Open(Box::default()) };
+        self.series.entry(key.clone()).or_insert_with(new)
+    }
+
     fn open(&mut self, key: &SeriesKey) -> anyhow::Result<&mut Series> {
-        let page = self.series.entry(key.clone()).or_insert_with(|| Page::Open(Box::default()));
+        let page = &mut self.leaf(key).page;
         if let Page::Closed(bytes) = page {
             *page = Page::Open(Box::new(codec::decode(VERSION, bytes).context("a series of the book")?));
         }
@@ -167,9 +209,10 @@ impl Book {
     }
 
     fn close(&mut self, key: &SeriesKey) -> anyhow::Result<()> {
-        if let Some(Page::Open(series)) = self.series.get(key) {
-            let bytes = codec::encode(VERSION, &**series)?.into_boxed_slice();
-            self.series.insert(key.clone(), Page::Closed(bytes));
+        if let Some(Leaf { page, .. }) = self.series.get_mut(key)
+            && let Page::Open(series) = page
+        {
+            *page = Page::Closed(codec::encode(VERSION, &**series)?.into_boxed_slice());
         }
         Ok(())
     }
@@ -195,7 +238,7 @@ impl Book {
     ///
     /// Returns an error if its bytes are broken.
     pub(crate) fn series(&self, key: &SeriesKey) -> anyhow::Result<Series> {
-        Ok(match self.series.get(key) {
+        Ok(match self.series.get(key).map(|leaf| &leaf.page) {
             None => Series::default(),
             Some(Page::Open(series)) => (**series).clone(),
             Some(Page::Closed(bytes)) => codec::decode(VERSION, bytes).context("a series of the book")?,
@@ -214,21 +257,22 @@ impl Book {
     /// Returns an error if a part has no form.
     pub(crate) fn parts(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let series = u64::try_from(self.series.len())?;
-        let Self { used, followed, next, entries, .. } = self.clone_preface();
-        let mut parts = vec![codec::encode(VERSION, &Preface { used, followed, next, entries, series })?];
-        for (key, page) in &self.series {
+        let Self { used, followed, forgotten, next, entries, .. } = self.clone_preface();
+        let mut parts = vec![codec::encode(VERSION, &Preface { used, followed, forgotten, next, entries, series })?];
+        for (key, Leaf { touched_ms, page }) in &self.series {
             let bytes = match page {
                 Page::Open(series) => codec::encode(VERSION, &**series)?.into_boxed_slice(),
                 Page::Closed(bytes) => bytes.clone(),
             };
-            parts.push(codec::encode(VERSION, &(key, bytes))?);
+            parts.push(codec::encode(VERSION, &(key, touched_ms, bytes))?);
         }
         Ok(parts)
     }
 
     fn clone_preface(&self) -> Self {
-        let Self { used, followed, next, entries, .. } = self;
-        Self { series: BTreeMap::new(), used: used.clone(), followed: followed.clone(), next: *next, entries: *entries }
+        let Self { used, followed, forgotten, next, entries, .. } = self;
+        let (used, followed, forgotten) = (used.clone(), followed.clone(), forgotten.clone());
+        Self { series: BTreeMap::new(), used, followed, forgotten, next: *next, entries: *entries }
     }
 
     /// The book of these parts; every series is closed.
@@ -238,14 +282,14 @@ impl Book {
     /// Returns an error if they are not those of a book.
     pub(crate) fn of_parts<'a>(mut parts: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<Self> {
         let preface = parts.next().context("a book without a beginning")?;
-        let Preface { used, followed, next, entries, series: count } = codec::decode(VERSION, preface)?;
+        let Preface { used, followed, forgotten, next, entries, series: count } = codec::decode(VERSION, preface)?;
         let mut series = BTreeMap::new();
         for part in parts {
-            let (key, bytes): (SeriesKey, Box<[u8]>) = codec::decode(VERSION, part)?;
-            series.insert(key, Page::Closed(bytes));
+            let (key, touched_ms, bytes): (SeriesKey, i64, Box<[u8]>) = codec::decode(VERSION, part)?;
+            series.insert(key, Leaf { touched_ms, page: Page::Closed(bytes) });
         }
         anyhow::ensure!(u64::try_from(series.len())? == count, "a book that lacks series");
-        Ok(Self { series, used, followed, next, entries })
+        Ok(Self { series, used, followed, forgotten, next, entries })
     }
 }
 
@@ -277,15 +321,16 @@ mod tests {
             let (payload, from) = (Some(format!("{kind}.dcm")), Some(tick / 2));
             Entry {
                 tick,
-                unix_ms: 0,
+                unix_ms: i64::try_from(1000 + tick).expect("small"),
                 event: Event::Changed { change: change(series, kind), payload, stat: false, from },
             }
         };
         changes.iter().zip(0..).map(entry).collect()
     }
 
-    fn told(book: &Book) -> (Vec<(SeriesKey, Series)>, Followed, Tick, u64) {
-        let series = book.keys().map(|key| (key.clone(), book.series(key).expect("sound"))).collect();
+    fn told(book: &Book) -> (Vec<(SeriesKey, Series, i64)>, Followed, Tick, u64) {
+        let told = |(key, touched_ms): (&SeriesKey, i64)| (key.clone(), book.series(key).expect("sound"), touched_ms);
+        let series = book.touched().map(told).collect();
         (series, book.followed.clone(), book.next, book.entries)
     }
 

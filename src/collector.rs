@@ -1,6 +1,6 @@
 //! The way out of the graph: the newest result of each series, and the refused inputs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -133,6 +133,14 @@ impl Collected {
     }
 }
 
+/// Asks a collector to take all outputs that came before, and to forget series then.
+pub struct Mark {
+    /// Told once that is done.
+    pub done: Sender<()>,
+    /// The series.
+    pub forget: BTreeSet<SeriesKey>,
+}
+
 /// Takes outputs as they come.
 pub struct Collector {
     telemetry: Telemetry,
@@ -177,7 +185,7 @@ impl Collector {
     pub fn collect(
         mut self,
         outputs: &Receiver<Output>,
-        marks: &Receiver<Sender<()>>,
+        marks: &Receiver<Mark>,
         mut watch: impl Watch,
     ) -> anyhow::Result<Collected> {
         let mut collected = Collected::default();
@@ -190,9 +198,10 @@ impl Collector {
                 },
                 recv(marks) -> mark => if let Ok(mark) = mark {
                     outputs.try_iter().try_for_each(|output| self.take(output, &mut collected, &mut watch))?;
+                    self.forget(&mark.forget, &mut collected)?;
                     self.views.board.settle()?;
                     // It fails only when nobody waits any more.
-                    mark.send(()).ok();
+                    mark.done.send(()).ok();
                 } else {
                     marks = crossbeam_channel::never();
                 },
@@ -200,6 +209,23 @@ impl Collector {
         }
         collected.views = self.views.board.finish()?;
         Ok(collected)
+    }
+
+    /// Forgets series: what the views say of them goes, and what was collected.
+    fn forget(&mut self, keys: &BTreeSet<SeriesKey>, collected: &mut Collected) -> anyhow::Result<()> {
+        for key in keys {
+            for role in Role::ALL {
+                self.first.remove(&(key.digest(), role));
+                let diffs = self.views.observed.retract(key, role);
+                if !diffs.is_empty() {
+                    self.views.board.send(diffs)?;
+                }
+            }
+            collected.series.remove(key);
+            collected.shadows.remove(key);
+        }
+        self.journal.iter_mut().for_each(|journal| journal.forget_published(keys));
+        Ok(())
     }
 
     fn take(&mut self, output: Output, collected: &mut Collected, watch: &mut impl Watch) -> anyhow::Result<()> {

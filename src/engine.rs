@@ -291,6 +291,22 @@ impl Engine {
         self.change(vec![Change::Released { key: key.clone() }])
     }
 
+    /// Forgets series: what was published and refused of them stays, nothing of them is remembered.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the graph has failed.
+    pub fn forget<'a>(&mut self, keys: impl IntoIterator<Item = &'a SeriesKey>) -> anyhow::Result<Tick> {
+        self.mute.lock().insert(self.next);
+        let mut updates = Vec::new();
+        for key in keys {
+            self.homes.remove(&key.digest());
+            updates.push((Input::Change(Change::Forgotten { key: key.clone() }), 1));
+        }
+        // What was said of a series before its first instance is known everywhere.
+        self.put(&Urgency::ALL.map(|lane| (lane, updates.clone())))
+    }
+
     /// Brings a series that was let go back: `instances` are all that it had then.
     ///
     /// # Errors

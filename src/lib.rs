@@ -8,8 +8,9 @@
 //! | [`operators`] | records, DICOM in and out, models, one dataflow operator per file |
 //! | [`graphs`] | named assemblies of operators |
 //! | [`engine`], [`collector`] | a graph in motion: workers, the way in and the way out |
-//! | [`node`], [`data`] | a graph with its model and the folder that forgets nothing |
+//! | [`node`], [`data`] | a graph with its model, and the folder of what must not be lost |
 //! | [`inbox`], [`ingest`] | what is acknowledged, and how it comes to the node |
+//! | [`retention`], [`files`] | what a node forgets, and how files leave |
 //! | [`dimse`], [`http`], [`folders`] | the ways in: DICOM, STOW-RS, watched folders |
 //! | [`cohort`], [`training`] | the cases of a data set, and a model out of them |
 //! | [`result_tree`], [`results`] | results as files, and the thread that writes them |
@@ -30,6 +31,7 @@ pub mod data;
 pub mod dimse;
 pub mod doctor;
 pub mod engine;
+pub mod files;
 pub mod folders;
 pub mod http;
 pub mod inbox;
@@ -40,6 +42,7 @@ pub mod reach;
 mod residents;
 pub mod result_tree;
 pub mod results;
+pub mod retention;
 pub mod serve;
 pub mod tls;
 pub mod training;

@@ -1,6 +1,9 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
-use std::collections::{BTreeMap, HashSet};
+mod forget;
+mod replay;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +12,6 @@ use std::thread::JoinHandle;
 use anyhow::{Context, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender};
 use graphs::stages::{Compute, Stages};
-use kernels::Device;
 use kernels::executor::{Fault, Urgency};
 use operators::dicom::Instance;
 use operators::event::{SlicesReceived, StoreMeasured, Telemetry};
@@ -18,11 +20,13 @@ use operators::outcome::Salt;
 use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, Sign, Tick, Truth};
 use operators::store::{self, Store, StoreError};
 
-use crate::book::{Book, Followed, Kept};
-use crate::collector::{Collected, Collector, Views, Watch};
-use crate::data::{DataFolder, Entry, Event, Journal, Loader, MethodEntry, Payloads, random};
+use crate::book::{Book, Followed};
+use crate::collector::{Collected, Collector, Mark, Views, Watch};
+use crate::data::{DataFolder, Event, Journal, Loader, MethodEntry, Payloads, random};
 use crate::engine::{Engine, Output};
 use crate::residents::Residents;
+
+pub(crate) use replay::replay;
 
 /// What a node runs on.
 #[derive(Clone, Debug)]
@@ -73,7 +77,7 @@ pub struct Node {
 /// The thread of the collector. It ends when the engine does.
 struct Collecting {
     thread: Option<JoinHandle<anyhow::Result<Collected>>>,
-    marks: Sender<Sender<()>>,
+    marks: Sender<Mark>,
 }
 
 impl Collecting {
@@ -90,9 +94,14 @@ impl Collecting {
 
     /// Waits until all that has come out of the graph is taken, or the collector has failed.
     fn catch_up(&self) {
+        self.forget(BTreeSet::new());
+    }
+
+    /// The same, and series are forgotten then.
+    fn forget(&self, forget: BTreeSet<SeriesKey>) {
         let (done, wait) = crossbeam_channel::bounded(1);
         // Both fail only when the collector has ended, which a fault tells.
-        self.marks.send(done).ok();
+        self.marks.send(Mark { done, forget }).ok();
         wait.recv().ok();
     }
 
@@ -507,147 +516,6 @@ fn load(
     let named = Method::new(model.digest(), model.name(), config.clone())?;
     let entry = durable.map(|durable| durable.data.keep_model(&model, &named)).transpose()?;
     Ok((stages.load(model, config)?, entry))
-}
-
-/// What a replay leaves.
-#[derive(Debug, Default)]
-pub struct Replayed {
-    /// The methods in use.
-    pub used: BTreeMap<Role, MethodEntry>,
-    /// The series that the graph holds, and those that were let go.
-    pub(crate) residents: Residents,
-    /// The series that were held when the book was kept, and are not any more.
-    pub(crate) left: Vec<SeriesKey>,
-}
-
-/// Takes up what `book` says, and does again what `entries` say, each at its own tick.
-///
-/// # Errors
-///
-/// Returns an error that names the tick whose payload or model cannot be used, or says that the graph has failed.
-pub(crate) fn replay(
-    data: &DataFolder,
-    book: Book,
-    entries: &[Entry],
-    engine: &mut Engine,
-    device: Device,
-) -> anyhow::Result<Replayed> {
-    let loader = Loader::of(data.payloads());
-    let mut again = Again { data, engine, device, loader, book, replayed: Replayed::default() };
-    let changed = entries.iter().filter_map(|entry| match &entry.event {
-        Event::Changed { change, .. } => change.key(),
-        Event::Used { .. } | Event::Published(_) => None,
-    });
-    again.take_up(&changed.collect()).context("the snapshot")?;
-    for entry in entries {
-        again.happen(entry).with_context(|| format!("the log at tick {}", entry.tick))?;
-    }
-    again.replayed.left.retain(|key| again.replayed.residents.is_away(key));
-    Ok(again.replayed)
-}
-
-/// A replay.
-struct Again<'a> {
-    data: &'a DataFolder,
-    engine: &'a mut Engine,
-    device: Device,
-    loader: Loader,
-    /// What the log has come to so far.
-    book: Book,
-    replayed: Replayed,
-}
-
-impl Again<'_> {
-    /// Takes up what the book says: every series as if it had been let go, but those that it held and that are `touched` next.
-    fn take_up(&mut self, touched: &HashSet<&SeriesKey>) -> anyhow::Result<()> {
-        let Some(tick) = self.book.next.checked_sub(1) else { return Ok(()) };
-        let (mut uses, mut known) = (BTreeMap::new(), Vec::new());
-        for (role, method) in &self.book.used {
-            let (model, config) = self.data.model(method, self.device)?;
-            self.engine.stages().load(model, config)?;
-            uses.insert(*role, method.method);
-        }
-        let mut held = Vec::new();
-        for key in self.book.keys() {
-            let series = self.book.series(key)?;
-            // What changes it next was not preceded by its coming back.
-            if !series.away && touched.contains(key) {
-                let kept: Vec<Kept> = series.present.values().cloned().collect();
-                held.extend(self.loader.all(&kept)?);
-                self.replayed.residents.hold(key, tick);
-            } else {
-                self.replayed.residents.leave(key);
-            }
-            let results = series.results.into_iter().map(|(role, result)| (role, result.version, result.method));
-            known.push(Change::Remembered { key: key.clone(), results: results.collect() });
-            known.extend(series.signs.into_iter().map(|sign| Change::Signed { key: key.clone(), sign }));
-        }
-        self.replayed.used = self.book.used.clone();
-        self.replayed.left = self.book.residents()?;
-        self.engine.take_up(tick, &uses, &known, &held)?;
-        Ok(())
-    }
-
-    fn happen(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        self.again(entry)?;
-        self.book.apply(entry)
-    }
-
-    fn again(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        match &entry.event {
-            Event::Changed { change, payload, stat, .. } => {
-                if self.come_back(change, entry.tick)? {
-                    self.engine.skip_to(entry.tick);
-                    self.change(change, payload.as_deref(), *stat)?;
-                    self.replayed.residents.note(change, entry.tick);
-                } else {
-                    // Its tick is taken all the same.
-                    self.engine.skip_to(entry.tick + 1);
-                }
-            }
-            Event::Used { role, method } => {
-                if let Some(method) = method {
-                    let (model, config) = self.data.model(method, self.device)?;
-                    self.engine.stages().load(model, config)?;
-                }
-                self.engine.skip_to(entry.tick);
-                match (role, method) {
-                    (Role::Active, Some(method)) => self.engine.activate(method.method)?,
-                    (Role::Shadow, method) => self.engine.shadow(method.as_ref().map(|method| method.method))?,
-                    (Role::Active, None) => bail!("there is always an active model"),
-                };
-                match method {
-                    Some(method) => self.replayed.used.insert(*role, method.clone()),
-                    None => self.replayed.used.remove(role),
-                };
-            }
-            Event::Published(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Brings the series of a change back, if it was let go, at the tick before. Says whether the change changes anything.
-    fn come_back(&mut self, change: &Change, tick: Tick) -> anyhow::Result<bool> {
-        let Some(key) = change.key().filter(|key| self.replayed.residents.is_away(key)) else { return Ok(true) };
-        let Some(back) = self.book.series(key)?.comeback(change) else { return Ok(false) };
-        let instances = self.loader.all(&back)?;
-        if !instances.is_empty() {
-            self.engine.skip_to(tick.saturating_sub(1));
-            self.engine.bring_back(key, &instances)?;
-        }
-        Ok(true)
-    }
-
-    fn change(&mut self, change: &Change, payload: Option<&str>, stat: bool) -> anyhow::Result<Tick> {
-        match (change, payload) {
-            (Change::Arrived { .. }, Some(payload)) => {
-                let instance = self.loader.instance(payload, change)?;
-                self.engine.arrive(&instance, if stat { Urgency::Stat } else { Urgency::Routine })
-            }
-            (Change::Released { key }, _) => self.engine.release(key),
-            (change, _) => self.engine.send(change.clone()),
-        }
-    }
 }
 
 #[cfg(test)]

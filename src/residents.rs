@@ -39,6 +39,14 @@ impl Residents {
         }
     }
 
+    /// Notes that a series is forgotten.
+    pub(crate) fn forget(&mut self, key: &SeriesKey) {
+        self.away.remove(&key.digest());
+        if let Some(tick) = self.changed.remove(key) {
+            self.by_change.remove(&tick);
+        }
+    }
+
     /// Notes a series that the graph does not hold.
     pub(crate) fn leave(&mut self, key: &SeriesKey) {
         self.away.insert(key.digest());

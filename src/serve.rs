@@ -95,7 +95,8 @@ impl Server {
             config.selection.clone(),
             asked,
             results.written().clone(),
-        )?;
+        )?
+        .forgetting(config.retention.after_days);
         let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
         let dicom = config.dicom.address.map(|address| {

@@ -4,6 +4,7 @@
 //! on trial is a machine that loses power: what the system had not brought to the disk by then is lost.
 
 mod program;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -225,7 +226,7 @@ fn log_tells(entries: &[Entry], steps: &[Step]) -> Result<(), TestCaseError> {
     let stays = |change: &Change| !matches!(change, Change::Released { .. });
     let changes = entries.iter().filter_map(|entry| match &entry.event {
         Event::Changed { change, .. } => Some(change.clone()).filter(stays),
-        Event::Used { .. } | Event::Published(_) => None,
+        Event::Used { .. } | Event::Published(_) | Event::Forgotten { .. } => None,
     });
     let sent = steps.iter().filter_map(|step| change(*step)).filter(stays);
     prop_assert_eq!(changes.collect::<Vec<_>>(), sent.collect::<Vec<_>>());

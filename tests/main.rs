@@ -29,6 +29,7 @@ mod orthanc;
 mod plugin;
 mod privacy;
 mod real_data;
+mod retention;
 mod scores;
 mod selection;
 mod serve;

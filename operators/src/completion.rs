@@ -58,6 +58,12 @@ impl Completion {
         expected.into_iter().chain(coverage).map(|sign| Change::Signed { key: key.clone(), sign }).collect()
     }
 
+    /// Forgets series: nothing is told of them.
+    pub fn forget(&mut self, goes: impl Fn(&SeriesKey) -> bool) {
+        self.last.retain(|key, _| !goes(key));
+        self.silent_since.retain(|(_, key)| !goes(key));
+    }
+
     /// The association ended that these series came over.
     #[must_use]
     pub fn association_ended<'a>(&self, keys: impl IntoIterator<Item = &'a SeriesKey>) -> Vec<Change> {

@@ -1,8 +1,8 @@
 //! Instances: which slices of a series are present.
 //!
 //! In: [`Change`]s. Out: `(series, slice)`, one for each frame of each instance that is present. The same instance again
-//! changes nothing; the same identity with other content replaces; a withdrawal takes back; a release
-//! forgets all of a series.
+//! changes nothing; the same identity with other content replaces; a withdrawal takes back; a release, as of a series
+//! that is forgotten, takes all of it.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Present {
         let (key, instance, slices) = match change {
             Change::Arrived { key, instance, slices } => (key, instance, slices),
             Change::Withdrawn { key, instance } => (key, instance, Vec::new()),
-            Change::Released { key } => return self.release(&key),
+            Change::Released { key } | Change::Forgotten { key } => return self.release(&key),
             Change::Signed { .. } | Change::Refused(_) | Change::Returned { .. } | Change::Remembered { .. } => {
                 return Vec::new();
             }

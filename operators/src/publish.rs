@@ -36,6 +36,8 @@ pub enum Fact {
     Returned,
     /// The series was let go before the graph was started: by role the version of its result, and what made it.
     Remembered(Vec<(Role, u64, Option<Digest>)>),
+    /// The series is forgotten: what goes at this tick was not withdrawn, and nothing of it is remembered.
+    Forgotten,
 }
 
 /// A slice that is present, with the names of the blocks that its result is made of.
@@ -81,6 +83,7 @@ impl Fact {
             Change::Released { key } => Some((key, Self::Released)),
             Change::Returned { key } => Some((key, Self::Returned)),
             Change::Remembered { key, results } => Some((key, Self::Remembered(results))),
+            Change::Forgotten { key } => Some((key, Self::Forgotten)),
             Change::Arrived { .. } | Change::Withdrawn { .. } | Change::Refused(_) => None,
         }
     }
@@ -244,7 +247,7 @@ impl Series {
         }
         net.retain(|_, diff| *diff != 0);
         let (mut touched, mut signed) = (BTreeSet::new(), false);
-        let [mut released, mut returned] = [false; 2];
+        let [mut released, mut returned, mut forgotten] = [false; 3];
         for (fact, diff) in net {
             match fact {
                 Fact::Sign(sign) => {
@@ -254,6 +257,7 @@ impl Series {
                 }
                 Fact::Released => released |= diff > 0,
                 Fact::Returned => returned |= diff > 0,
+                Fact::Forgotten => forgotten |= diff > 0,
                 Fact::Remembered(results) => {
                     for (role, version, published) in results {
                         let current = self.readings.entry(role).or_default();
@@ -279,6 +283,10 @@ impl Series {
                     touched.insert(by.role);
                 }
             }
+        }
+        if forgotten {
+            *self = Self::default();
+            return BTreeSet::new();
         }
         if signed {
             // A sign says nothing of a series that has no slice.

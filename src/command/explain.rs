@@ -131,6 +131,7 @@ fn concerns(entry: &Entry, study: &str) -> bool {
         Event::Changed { change, .. } => change.key().is_some_and(|key| key.study.as_str() == study),
         Event::Published(published) => published.key.study.as_str() == study,
         Event::Used { .. } => true,
+        Event::Forgotten { .. } => false,
     }
 }
 
@@ -199,7 +200,10 @@ fn explanation(
         .iter()
         .filter_map(|entry| match &entry.event {
             Event::Used { method: Some(method), .. } => Some((method.method, method.sha256.as_str())),
-            Event::Used { method: None, .. } | Event::Changed { .. } | Event::Published(_) => None,
+            Event::Used { method: None, .. }
+            | Event::Changed { .. }
+            | Event::Published(_)
+            | Event::Forgotten { .. } => None,
         })
         .collect();
     let mut series = Vec::new();
@@ -273,6 +277,7 @@ fn present_since(history: &[Entry], slice: &Slice) -> Option<Tick> {
             | Change::Released { .. }
             | Change::Returned { .. }
             | Change::Remembered { .. }
+            | Change::Forgotten { .. }
             | Change::Refused(_) => {}
         }
     }
@@ -323,6 +328,7 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
                         | Change::Released { .. }
                         | Change::Returned { .. }
                         | Change::Remembered { .. }
+                        | Change::Forgotten { .. }
                         | Change::Refused(_) => None,
                     }
                 });
@@ -338,13 +344,14 @@ fn changes(history: &[Entry], key: &SeriesKey, role: Role, since: Option<Tick>, 
             Change::Signed { sign, .. } => format!("complete: {}", sign_words(*sign)),
             Change::Released { .. } => "the series was let go".to_owned(),
             Change::Returned { .. } | Change::Remembered { .. } => "the series came back".to_owned(),
+            Change::Forgotten { .. } => "the series was forgotten".to_owned(),
             Change::Refused(rejection) => format!("{} was refused: {}", rejection.input, rejection.reason),
         }),
         Event::Used { role: used, method } if *used == role => Some(match method {
             Some(method) => format!("the model became {}", method.sha256),
             None => "the model was taken away".to_owned(),
         }),
-        Event::Changed { .. } | Event::Used { .. } | Event::Published(_) => None,
+        Event::Changed { .. } | Event::Used { .. } | Event::Published(_) | Event::Forgotten { .. } => None,
     };
     history.iter().filter(|entry| within(entry.tick)).filter_map(line).collect()
 }

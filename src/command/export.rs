@@ -101,7 +101,8 @@ pub(super) fn present(entries: &[Entry], study: &str) -> BTreeMap<(SeriesKey, In
             | Change::Released { .. }
             | Change::Refused(_)
             | Change::Returned { .. }
-            | Change::Remembered { .. } => {}
+            | Change::Remembered { .. }
+            | Change::Forgotten { .. } => {}
         }
     }
     present

@@ -40,7 +40,7 @@ pub(super) fn selected(
         Record::Received(received) if received.identity.key.study.as_str() == study => {
             Some((received.identity.instance, received.identity.key))
         }
-        Record::Received(_) | Record::Ended(_) => None,
+        Record::Received(_) | Record::Ended(_) | Record::Gone(_) => None,
     });
     selected.extend(left_out(&until, &series.collect()));
     Ok(selected)

@@ -26,7 +26,7 @@ type Misfit = Option<(String, String)>;
 fn ranges(config: &Config) -> Misfit {
     let limits = &config.limits;
     let whole = 1..=usize::MAX;
-    let ranges: [(&str, usize, RangeInclusive<usize>); 11] = [
+    let ranges: [(&str, usize, RangeInclusive<usize>); 12] = [
         ("node.workers", config.node.workers.into(), 1..=64),
         ("node.series", config.node.series.unwrap_or(1), whole.clone()),
         ("dicom.max_pdu", usize::try_from(config.dicom.max_pdu).unwrap_or(usize::MAX), 4096..=1 << 20),
@@ -38,6 +38,7 @@ fn ranges(config: &Config) -> Misfit {
         ("limits.association_instances", limits.association_instances, whole.clone()),
         ("limits.study_instances", limits.study_instances, whole.clone()),
         ("limits.waiting_slow", limits.waiting_slow, whole),
+        ("retention.after_days", usize::try_from(config.retention.after_days).unwrap_or(usize::MAX), 0..=36_500),
     ];
     let (key, value, range) = ranges.into_iter().find(|(_, value, range)| !range.contains(value))?;
     let (least, most) = range.into_inner();

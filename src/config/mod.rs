@@ -21,6 +21,7 @@ mod network;
 mod node;
 mod place;
 mod quantity;
+mod retention;
 mod tls;
 
 use std::fs;
@@ -40,6 +41,7 @@ pub use http::{Http, Token};
 pub use limits::Limits;
 pub use network::Network;
 pub use node::{Ack, Node, Resent};
+pub use retention::Retention;
 pub use tls::{PeerTls, Tls};
 
 /// A commented configuration that says what [`Config::default`] holds.
@@ -67,6 +69,8 @@ pub struct Config {
     pub completion: CompletionRules,
     /// `[limits]`: what is refused, and when.
     pub limits: Limits,
+    /// `[retention]`: how long things are kept.
+    pub retention: Retention,
     /// `[selection]`: which series are taken.
     pub selection: Rules,
 }

@@ -48,6 +48,7 @@ fn the_default_shows_every_key() {
         "[folder]",
         "completion",
         "limits",
+        "retention",
         "selection",
         "[selection.rule]",
     ] {
@@ -117,6 +118,13 @@ fn every_fault_names_line_column_and_key() {
             "2:1: limits.waiting_slow: 30000 must not be more than waiting_refuse, 20000",
         ),
         ("[limits]\n\nwaiting_refuse = 10", "1:2: limits.waiting_slow: 2000 must not be more than waiting_refuse, 10"),
+        ("[retention]\nafter_days = -1", "2:14: retention.after_days: "),
+        ("[retention]\nafter_days = 1.5", "2:14: retention.after_days: "),
+        ("[retention]\nafter_days = 40000", "2:1: retention.after_days: 40000 must be 0 to 36500"),
+        (
+            "[retention]\nafter_day = 1",
+            "2:1: retention.after_day: there is no key `after_day` here; is `after_days` meant?",
+        ),
         ("[[folder]]\npath = 'a'\n[[folder]]\npath = 'a'", "4:1: folder[1].path: the folder is watched already"),
         ("[[folder]]\npath = 'a'\ndone = 'a'", "3:1: folder[0].done: must be another folder"),
         ("[[selection.rule]]\nname = 'a'", "1:1: selection.rule[0]: the key `take` is missing"),

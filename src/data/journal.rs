@@ -1,6 +1,6 @@
 //! The journal: the log as the parts of a running node share it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,10 @@ use operators::report::Latency;
 
 use super::DataFolder;
 use super::log::{Entry, Event, Log, Published};
+use super::rewrite::Rewritten;
 use crate::book::{Book, Followed, Kept};
 use crate::collector::Current;
+use crate::files::Files;
 use crate::result_tree::json;
 
 /// A log that the way in and the way out write to.
@@ -40,7 +42,7 @@ impl Journal {
         entries.iter().try_for_each(|entry| book.apply(entry))?;
         let published = entries.iter().filter_map(|entry| match &entry.event {
             Event::Published(published) => Some(published.clone()),
-            Event::Changed { .. } | Event::Used { .. } => None,
+            Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
         });
         let published =
             published.map(|published| ((published.key.clone(), published.role, published.version), published));
@@ -53,8 +55,7 @@ impl Journal {
     ///
     /// Returns an error that names the log if it cannot be written.
     pub fn write(&self, tick: Tick, events: Vec<Event>) -> anyhow::Result<()> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let unix_ms = now_ms();
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { tick, unix_ms, event }).collect();
         let Written { log, book } = &mut *self.lock();
         log.append(&entries)?;
@@ -97,6 +98,91 @@ impl Journal {
         data.keep_book(bytes, &parts)
     }
 
+    /// The studies that were forgotten and that the inbox may still hold something of.
+    #[must_use]
+    pub fn forgotten(&self) -> BTreeMap<Digest, u64> {
+        self.lock().book.forgotten.clone()
+    }
+
+    /// Notes that the inbox holds nothing more of what was forgotten.
+    pub(crate) fn shed(&self) {
+        self.lock().book.forgotten.clear();
+    }
+
+    /// When something of each series came or was withdrawn last: milliseconds since 1970.
+    pub(crate) fn touched(&self) -> Vec<(SeriesKey, i64)> {
+        self.lock().book.touched().map(|(key, touched_ms)| (key.clone(), touched_ms)).collect()
+    }
+
+    /// Writes the log anew beside it, without what is forgotten at `tick`. `see` sees each entry that stays.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read or written. All is as it was.
+    pub(crate) fn without(
+        &self,
+        tick: Tick,
+        forgotten: &Forgotten,
+        mut see: impl FnMut(&Entry),
+        files: &Files,
+    ) -> anyhow::Result<Forgetting> {
+        let Written { log, book } = &*self.lock();
+        let of = |key: &SeriesKey| forgotten.studies.contains_key(&key.study.digest());
+        let keys: BTreeSet<SeriesKey> = book.keys().filter(|key| of(key)).cloned().collect();
+        let mut followed = book.followed.clone();
+        followed.changes.retain(|change| change.key().is_none_or(|key| !of(key)));
+        let mut studies = book.forgotten.clone();
+        studies.extend(&forgotten.studies);
+        let event = Event::Forgotten { studies: studies.clone().into_iter().collect(), followed };
+        let last = Entry { tick, unix_ms: now_ms(), event };
+        let keep = |entry: &Entry| {
+            let keep = match &entry.event {
+                Event::Changed { change, .. } => match change.key() {
+                    Some(key) => !of(key),
+                    None => entry.unix_ms >= forgotten.refused_before_ms,
+                },
+                Event::Published(published) => !of(&published.key),
+                Event::Used { .. } => true,
+                Event::Forgotten { .. } => false,
+            };
+            if keep {
+                see(entry);
+            }
+            keep
+        };
+        let rewritten = log.rewritten(keep, &last, files)?;
+        Ok(Forgetting { tick, rewritten, keys, studies })
+    }
+
+    /// Lets a log without what is forgotten take the place of the log. Gives the series that are forgotten, and how many
+    /// bytes that takes off the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be replaced. It is not known then whether it was.
+    pub(crate) fn forget(
+        &self,
+        forgetting: Forgetting,
+        data: &DataFolder,
+        files: &Files,
+    ) -> anyhow::Result<(BTreeSet<SeriesKey>, u64)> {
+        let Forgetting { tick, rewritten, keys, studies } = forgetting;
+        let Written { log, book } = &mut *self.lock();
+        // It names a byte of the log that was.
+        data.drop_book(files)?;
+        let entries = rewritten.entries;
+        let freed = log.become_rewritten(rewritten, files)?;
+        book.forget(&keys);
+        (book.entries, book.forgotten) = (entries, studies);
+        book.next = book.next.max(tick + 1);
+        Ok((keys, freed))
+    }
+
+    /// Forgets the versions of series that a replay has not come to.
+    pub(crate) fn forget_published(&mut self, keys: &BTreeSet<SeriesKey>) {
+        self.published.retain(|(key, _, _), _| !keys.contains(key));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +223,29 @@ impl Journal {
         }
         Ok(None)
     }
+}
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forgotten {
+    /// Studies by the digest of their UIDs, each with the position of the inbox before which nothing of it is kept.
+    pub(crate) studies: BTreeMap<Digest, u64>,
+    /// Refusals that were told before go as well: milliseconds since 1970.
+    pub(crate) refused_before_ms: i64,
+}
+
+/// A log without what is forgotten, ready to take the place of the log.
+pub(crate) struct Forgetting {
+    tick: Tick,
+    rewritten: Rewritten,
+    keys: BTreeSet<SeriesKey>,
+    studies: BTreeMap<Digest, u64>,
+}
+
+/// The clock of the machine: milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The digest of the bytes of `result.json`.

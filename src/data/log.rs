@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -15,10 +16,14 @@ use operators::record::{Change, Digest, Outcome, Role, SeriesKey, Tick};
 use operators::report::Latency;
 use serde::{Deserialize, Serialize};
 
-const MAGIC: &[u8; 8] = b"HEMOLOG1";
-const VERSION: u8 = 2;
+use crate::book::Followed;
+
+pub(super) const MAGIC: &[u8; 8] = b"HEMOLOG1";
+pub(super) const VERSION: u8 = 2;
+/// The ending of a log that is being written anew.
+pub(super) const PARTIAL: &str = "partial";
 /// Bytes before the content of a record.
-const HEAD: usize = 12;
+pub(super) const HEAD: usize = 12;
 /// A record is never longer: an instance of a thousand frames takes a fraction of it.
 const LONGEST: usize = 64 << 20;
 
@@ -27,7 +32,8 @@ const LONGEST: usize = 64 << 20;
 pub struct Entry {
     /// When, in the time of the graph.
     pub tick: Tick,
-    /// When, by the clock of the machine: milliseconds since 1970. For people; nothing is computed from it.
+    /// When, by the clock of the machine: milliseconds since 1970. For people; no result is computed from it. What it
+    /// decides is when a study is forgotten.
     pub unix_ms: i64,
     /// What.
     pub event: Event,
@@ -56,6 +62,14 @@ pub enum Event {
     },
     /// A version of a result was published.
     Published(Published),
+    /// Studies were forgotten: the log was written anew without them, up to here.
+    Forgotten {
+        /// The digests of their UIDs, each with the position of the inbox before which nothing of it is kept, as long as
+        /// the inbox may hold something.
+        studies: Vec<(Digest, u64)>,
+        /// How far the inbox was followed, which an entry that is not here any more may have said.
+        followed: Followed,
+    },
 }
 
 /// A method as the log names it.
@@ -124,6 +138,11 @@ impl Log {
             Err(TryLockError::WouldBlock) => bail!("{} is in use by another process", named()),
             Err(TryLockError::Error(error)) => return Err(error).with_context(named),
         }
+        if !stands_at(&file, path).with_context(named)? {
+            bail!("{} is in use by another process, which has just written it anew", named());
+        }
+        // What was to take its place and did not.
+        std::fs::remove_file(path.with_extension(PARTIAL)).ok();
         let mut bytes = Vec::new();
         (&mut file).take(start()).read_to_end(&mut bytes).with_context(named)?;
         // Interrupted before it was a log.
@@ -188,6 +207,16 @@ impl Log {
         Ok(())
     }
 
+    /// Where it stands.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Goes on in another file, which has taken the place of this one and has so many bytes of whole records.
+    pub(super) fn continue_with(&mut self, file: File, whole: u64) {
+        (self.file, self.whole) = (file, whole);
+    }
+
     /// Bytes of whole records: where the next one begins.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -204,8 +233,14 @@ impl Log {
     }
 }
 
+/// Whether an open file is the one of this name.
+fn stands_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let (open, named) = (file.metadata()?, std::fs::metadata(path)?);
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
+}
+
 /// The first byte of the first record.
-fn start() -> u64 {
+pub(super) fn start() -> u64 {
     u64::try_from(MAGIC.len()).unwrap_or_default()
 }
 
@@ -213,6 +248,18 @@ fn start() -> u64 {
 pub(super) fn frame(content: &[u8]) -> anyhow::Result<Vec<u8>> {
     let length = u32::try_from(content.len())?.to_le_bytes();
     Ok([&length[..], &check(content), content].concat())
+}
+
+/// Bytes of the content of a record that begins so; `None` if no record does.
+pub(super) fn length(record: &[u8]) -> Option<usize> {
+    let length = record.get(..4)?.try_into().map(u32::from_le_bytes).ok()?;
+    usize::try_from(length).ok().filter(|length| *length <= LONGEST)
+}
+
+/// The content of a whole record, if it is what was written.
+pub(super) fn sound(record: &[u8]) -> Option<&[u8]> {
+    let (sum, content) = (record.get(4..HEAD)?, record.get(HEAD..)?);
+    (check(content) == *sum).then_some(content)
 }
 
 fn check(content: &[u8]) -> [u8; 8] {

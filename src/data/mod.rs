@@ -1,7 +1,7 @@
 //! The data folder: what a node must not forget.
 //!
 //! ```text
-//! DIR/log                      every change and every publication, in order (`log`)
+//! DIR/log                      every change and every publication, in order (`log`), of what is not forgotten (`rewrite`)
 //! DIR/snapshot                 what the log has come to, so that a start reads only its end (`snapshot`)
 //! DIR/inbox/<position>.seg     what listeners received and acknowledged, in order (`crate::inbox`)
 //! DIR/payloads/<sha256>.<ext>  what was read from files, each content once (`payloads`)
@@ -18,6 +18,7 @@
 mod journal;
 mod log;
 mod payloads;
+mod rewrite;
 mod snapshot;
 
 use std::fs::{self, File, TryLockError};
@@ -31,8 +32,10 @@ use operators::outcome::Salt;
 use operators::record::{Method, MethodConfig};
 
 use crate::book::Book;
+use crate::files::Files;
 use crate::inbox::{Inbox, Kept, Promise, Record};
 
+pub(crate) use journal::{Forgotten, now_ms};
 pub use journal::{Journal, published_as};
 pub use log::{Entry, Event, Log, MethodEntry, Published};
 pub(crate) use payloads::Loader;
@@ -140,6 +143,13 @@ impl DataFolder {
     /// Keeps what the log has come to up to byte `log_bytes`.
     pub(crate) fn keep_book(&self, log_bytes: u64, parts: &[Vec<u8>]) -> anyhow::Result<()> {
         snapshot::write(&self.snapshot_path(), log_bytes, parts)
+    }
+
+    /// Removes what [`Self::keep_book`] kept, for the log is about to be another.
+    fn drop_book(&self, files: &Files) -> anyhow::Result<()> {
+        let path = self.snapshot_path();
+        let drop = || files.remove(&path).and_then(|()| files.sync_folder(&self.root));
+        drop().with_context(|| format!("cannot remove {}", path.display()))
     }
 
     fn snapshot_path(&self) -> PathBuf {

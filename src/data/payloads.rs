@@ -1,5 +1,6 @@
 //! What was received, each content once and named by its SHA-256: a file of its own, or a part of the inbox.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use operators::record::{Change, Digest, Rejection};
 
 use super::put;
 use crate::book::Kept;
+use crate::files::Files;
 use crate::inbox::Kept as Inbox;
 
 /// What was received: a folder of files, and what the inbox keeps.
@@ -45,6 +47,36 @@ impl Payloads {
             put(&path, bytes)?;
         }
         Ok(name)
+    }
+
+    /// The names of the files that were kept.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder if it cannot be read.
+    pub(crate) fn files(&self) -> anyhow::Result<BTreeSet<String>> {
+        let named = || format!("cannot read the folder {}", self.folder.display());
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries.with_context(named)?,
+        };
+        let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect::<std::io::Result<_>>().with_context(named)
+    }
+
+    /// Removes files that nothing names any more, and gives how many bytes they had.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be removed.
+    pub(crate) fn remove(&self, names: &BTreeSet<String>, files: &Files) -> anyhow::Result<u64> {
+        let mut freed = 0;
+        for path in names.iter().map(|name| self.folder.join(name)) {
+            let bytes = fs::metadata(&path).map_or(0, |found| found.len());
+            files.remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            freed += bytes;
+        }
+        Ok(freed)
     }
 
     /// The content of a payload.

@@ -6,18 +6,22 @@
 //!
 //! Listeners append, a feeder reads behind them: what waits for the graph waits on the disk and not in memory. A content is
 //! stored once; who sends it again is recorded, and that the content is there (`index`). Appends that come together are
-//! brought to the disk together (`writer`).
+//! brought to the disk together (`writer`). What is forgotten leaves its position behind, or nothing at all at the beginning
+//! (`shed`).
 
 mod index;
 mod reader;
 mod record;
 mod segment;
+mod shed;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use operators::record::Digest;
 
 pub use index::{Index, Kept};
 pub use reader::{Entry, Reader};
@@ -26,6 +30,7 @@ pub use writer::InboxError;
 use writer::{Progress, Writer};
 
 use crate::config::Ack;
+use crate::files::Files;
 
 /// What an inbox promises and how it is cut.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +92,20 @@ impl Inbox {
     /// Returns an error that names the folder that cannot be read.
     pub fn reader(&self, from: u64) -> anyhow::Result<Reader> {
         Reader::open(self.writer.folder(), Arc::clone(self.progress()), from)
+    }
+
+    /// Forgets what came of studies, each by the digest of its UID with the position before which all of it goes; the graph
+    /// must have followed all before any of these positions. Gives how many bytes that takes off the disk. If it fails it is
+    /// done again: what has gone by then stays gone.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file that cannot be read, written or removed.
+    pub fn forget(&self, studies: &BTreeMap<Digest, u64>, files: &Files) -> anyhow::Result<u64> {
+        let Some(followed) = studies.values().max() else { return Ok(0) };
+        // What is to go must lie in segments that are not written any more.
+        self.writer.roll(*followed)?;
+        shed::shed(&self.kept, studies, files)
     }
 
     /// What is kept.

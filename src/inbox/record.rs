@@ -50,7 +50,8 @@ pub struct Received {
     pub via: Via,
     /// The AE title, the name of the token, or the folder that it came from.
     pub sender: String,
-    /// When, by the clock of the machine: milliseconds since 1970. For people; nothing is computed from it.
+    /// When, by the clock of the machine: milliseconds since 1970. For people; no result is computed from it. What it
+    /// decides is when a study is forgotten.
     pub unix_ms: i64,
 }
 
@@ -61,6 +62,9 @@ pub enum Record {
     Received(Received),
     /// The association, the request or the folder ended that these series came by.
     Ended(Vec<SeriesKey>),
+    /// A record that was forgotten: its position stays taken. A content that came with it stays where a later record
+    /// names it.
+    Gone(Option<Digest>),
 }
 
 impl Record {

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
 use super::segment::{self, Place};
+use super::shed;
 use super::{Kept, Promise, Record};
 use crate::config::Ack;
 
@@ -39,6 +40,13 @@ struct Append {
     record: Record,
     payload: Vec<u8>,
     done: oneshot::Sender<Result<u64, InboxError>>,
+}
+
+/// What the thread is asked for.
+enum Job {
+    Append(Append),
+    /// To begin another segment, if the one that is written holds a record before a position.
+    Roll(u64, Sender<io::Result<()>>),
 }
 
 /// How far the promise holds.
@@ -89,7 +97,7 @@ impl Progress {
 /// The way to the thread. It ends when this is dropped, once all is written.
 pub(super) struct Writer {
     folder: PathBuf,
-    appends: Option<Sender<Append>>,
+    jobs: Option<Sender<Job>>,
     progress: Arc<Progress>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,12 +107,12 @@ impl Writer {
         let tail = Tail::open(folder, promise, kept)?;
         let reach = Reach { next: tail.next, end: (tail.first, tail.whole), ended: false };
         let progress = Arc::new(Progress(Mutex::new(reach), Condvar::new()));
-        let (appends, incoming) = crossbeam_channel::unbounded();
+        let (jobs, incoming) = crossbeam_channel::unbounded();
         let thread = {
             let progress = Arc::clone(&progress);
             std::thread::Builder::new().name("inbox".to_owned()).spawn(move || tail.run(&incoming, &progress))?
         };
-        Ok(Self { folder: folder.to_owned(), appends: Some(appends), progress, thread: Some(thread) })
+        Ok(Self { folder: folder.to_owned(), jobs: Some(jobs), progress, thread: Some(thread) })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -118,16 +126,28 @@ impl Writer {
     pub(super) fn append(&self, record: Record, payload: Vec<u8>) -> oneshot::Receiver<Result<u64, InboxError>> {
         let (done, answer) = oneshot::channel();
         // A thread that has ended drops the sender, which the caller is told.
-        if let Some(appends) = &self.appends {
-            appends.send(Append { record, payload, done }).ok();
+        if let Some(jobs) = &self.jobs {
+            jobs.send(Job::Append(Append { record, payload, done })).ok();
         }
         answer
+    }
+
+    /// Sees that no record before a position lies in the segment that is written.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the folder if another segment cannot be begun.
+    pub(super) fn roll(&self, before: u64) -> anyhow::Result<()> {
+        let (done, wait) = crossbeam_channel::bounded(1);
+        let asked = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Roll(before, done)).is_ok());
+        let Some(rolled) = asked.then(|| wait.recv().ok()).flatten() else { bail!("the inbox has ended") };
+        rolled.with_context(|| format!("cannot begin a segment in {}", self.folder.display()))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.appends.take());
+        drop(self.jobs.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the inbox panicked");
         }
@@ -153,6 +173,7 @@ struct Tail {
 impl Tail {
     /// Finds the end. What stands behind it was never promised, and is moved aside.
     fn open(folder: &Path, promise: Promise, kept: Kept) -> anyhow::Result<Self> {
+        shed::mend(folder).with_context(|| format!("the inbox {}", folder.display()))?;
         let firsts = segment::list(folder)?;
         let (mut index, mut next) = (super::Index::default(), 0);
         let mut newest = None;
@@ -166,7 +187,7 @@ impl Tail {
             let file = OpenOptions::new().read(true).append(true).open(&path).with_context(named)?;
             next = *first;
             let whole = segment::scan(&file, last, |found| {
-                index.note(*first, &found);
+                index.note(*first, next, &found);
                 next += 1;
             });
             let whole = whole.with_context(named)?;
@@ -215,27 +236,37 @@ impl Tail {
         Ok(())
     }
 
-    fn run(mut self, incoming: &Receiver<Append>, progress: &Progress) {
+    fn run(mut self, incoming: &Receiver<Job>, progress: &Progress) {
         while let Ok(first) = incoming.recv() {
-            let mut written = Vec::new();
-            for Append { record, payload, done } in std::iter::once(first).chain(incoming.try_iter().take(TOGETHER)) {
-                let identity = record.received().map(|received| (received.identity.clone(), received.content));
-                written.push((self.write(&record, &payload), identity, done));
+            let (mut written, mut rolls) = (Vec::new(), Vec::new());
+            for job in std::iter::once(first).chain(incoming.try_iter().take(TOGETHER)) {
+                match job {
+                    Job::Append(Append { record, payload, done }) => {
+                        let position = self.write(&record, &payload);
+                        written.push((position, record, self.first, done));
+                    }
+                    Job::Roll(before, done) => rolls.push((before, done)),
+                }
             }
             if let Err(error) = self.sync() {
                 tracing::error!("the inbox has failed, nothing more is acknowledged: {error}");
                 self.failed = Some(error.to_string());
             }
             let mut answers = Vec::new();
-            for (position, identity, done) in written {
+            for (position, record, segment, done) in written {
                 let position = match &self.failed {
                     Some(failed) => Err(InboxError::Failed(failed.clone())),
                     None => position,
                 };
-                if let (Ok(_), Some((identity, content))) = (&position, &identity) {
-                    self.kept.change().note_instance(identity, *content);
+                if let (Ok(position), Record::Received(received)) = (&position, &record) {
+                    self.kept.change().note_instance(received, segment, *position);
                 }
                 answers.push((done, position));
+            }
+            for (before, done) in rolls {
+                let rolled = if self.first < before && self.first < self.next { self.next_segment() } else { Ok(()) };
+                // Who asked may have gone.
+                done.send(rolled).ok();
             }
             if self.failed.is_none() {
                 progress.hold(self.next, (self.first, self.whole));
@@ -254,7 +285,7 @@ impl Tail {
             return Err(InboxError::Failed(failed.clone()));
         }
         let content = record.received().map(|received| received.content);
-        let known = content.is_some_and(|content| self.kept.index().place(&content).is_some());
+        let known = content.is_some_and(|content| self.kept.change().hold(&content, self.next));
         let payload = if known { &[] } else { payload };
         let head =
             segment::head(record, payload.len()).map_err(|error| InboxError::Unwritable(format!("{error:#}")))?;
@@ -270,9 +301,9 @@ impl Tail {
             }
             return Err(refused(&error));
         }
-        if let Some(content) = content.filter(|_| !payload.is_empty()) {
+        if let Some(received) = record.received().filter(|_| !payload.is_empty()) {
             let place = Place { segment: self.first, at: self.whole + length(&head), bytes: length(payload) };
-            self.kept.change().note_payload(content, place);
+            self.kept.change().note_payload(received.content, &received.identity.key.study, place, self.next);
         }
         self.whole += bytes;
         self.next += 1;
@@ -284,6 +315,10 @@ impl Tail {
         if self.whole == segment::start() || self.whole + bytes <= self.promise.segment_bytes {
             return Ok(());
         }
+        self.next_segment()
+    }
+
+    fn next_segment(&mut self) -> io::Result<()> {
         self.sync()?;
         let (file, whole) = create(&self.folder, self.next)?;
         (self.file, self.whole, self.first) = (file, whole, self.next);

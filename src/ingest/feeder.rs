@@ -8,21 +8,27 @@ use anyhow::bail;
 use crossbeam_channel::Receiver;
 use operators::completion::Completion;
 use operators::dicom::{Instance, read, rejection_note};
-use operators::event::{InboxFollowed, Telemetry};
+use operators::event::{InboxFollowed, StudiesForgotten, Telemetry};
 use operators::record::{Change, Digest, Reason, Rejection, StudyUid};
 use operators::selection::Rules;
 
 use super::Door;
 use super::selector::{Came, Selector, Step};
 use crate::book::Followed;
+use crate::data::now_ms;
+use crate::files::Files;
 use crate::inbox::{Entry, Reader, Received, Record};
 use crate::node::Node;
 use crate::results::Written;
+use crate::retention::{begin, finish, forget, forgotten, touched};
 
 /// How long it waits for a record before it looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Entries of the log after which what it has come to is kept, once nothing waits.
 const KEEP_AFTER: u64 = 2000;
+
+/// How often it looks for what is to be forgotten.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
 /// Who waits until all that is in the inbox has had its effect. It is told once.
 pub type Settle = crossbeam_channel::Sender<()>;
@@ -42,6 +48,10 @@ pub struct Feeder {
     settles: Receiver<Settle>,
     written: Written,
     telemetry: Telemetry,
+    /// Days after which a study is forgotten, or 0.
+    after_days: u32,
+    /// When it looked for what is to be forgotten.
+    looked: Option<Instant>,
 }
 
 impl Feeder {
@@ -59,16 +69,37 @@ impl Feeder {
         written: Written,
     ) -> anyhow::Result<Self> {
         let followed = node.followed();
+        // What was forgotten must not come back.
+        finish(&node, door.inbox(), &Files::default());
         // The last record may have meant more than was written down of it.
         let reader = door.inbox().reader(followed.position.unwrap_or(0))?;
         door.feed(reader.position());
         let telemetry = door.telemetry().clone();
         let (selector, unheard) = (Selector::new(rules), unheard(&door, reader.position())?);
         let since = Instant::now();
-        let mut feeder =
-            Self { node, reader, door, completion, selector, unheard, since, followed, settles, written, telemetry };
+        let mut feeder = Self {
+            node,
+            reader,
+            door,
+            completion,
+            selector,
+            unheard,
+            since,
+            followed,
+            settles,
+            written,
+            telemetry,
+            after_days: 0,
+            looked: None,
+        };
         feeder.recall();
         Ok(feeder)
+    }
+
+    /// A feeder that forgets studies that nothing came of for so many days; none if it is 0.
+    #[must_use]
+    pub fn forgetting(self, after_days: u32) -> Self {
+        Self { after_days, ..self }
     }
 
     /// Series that no sign has come for since their last change: the clock of their silence starts again.
@@ -115,9 +146,45 @@ impl Feeder {
             if self.door.waiting() == 0 && self.node.entries() >= kept + KEEP_AFTER {
                 kept = self.keep_book();
             }
+            if caught_up.is_none() && self.door.waiting() == 0 && self.forget() {
+                kept = self.keep_book();
+            }
             self.telemetry.emit(InboxFollowed { waiting: self.door.waiting() });
         }
         Ok(self.node)
+    }
+
+    /// Forgets what is old, at most once an hour. Says whether there was something. What cannot be forgotten stays for the next
+    /// hour.
+    fn forget(&mut self) -> bool {
+        if self.after_days == 0 || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        let inbox = self.door.inbox().clone();
+        finish(&self.node, &inbox, &Files::default());
+        let Some(begin_ms) = begin(now_ms(), self.after_days) else { return false };
+        let studies = forgotten(touched(&self.node, &inbox), begin_ms);
+        // What nothing tells of any more is not published again.
+        if studies.is_empty() || !self.written.settle() {
+            return false;
+        }
+        let until = (self.reader.position(), begin_ms);
+        match forget(&mut self.node, &inbox, &studies, until, &Files::default()) {
+            Ok(bytes) => {
+                tracing::info!("{} studies were forgotten, {bytes} bytes are free again", studies.len());
+                self.telemetry.emit(StudiesForgotten { studies: studies.len(), bytes });
+            }
+            Err(error) => {
+                tracing::warn!("studies could not be forgotten: {error:#}");
+                return false;
+            }
+        }
+        let gone = |study: &StudyUid| studies.contains(&study.digest());
+        self.completion.forget(|key| gone(&key.study));
+        self.selector.forget_all(gone);
+        self.unheard.retain(|study| !gone(study));
+        true
     }
 
     /// Keeps what the log has come to, and gives the entries that it has. A result that a snapshot tells of is not published
@@ -132,12 +199,16 @@ impl Feeder {
     }
 
     fn follow(&mut self, Entry { position, record }: Entry) -> anyhow::Result<()> {
+        if self.door.inbox().kept().index().is_going(position, &record) {
+            return Ok(());
+        }
         match record {
             Record::Received(received) => self.received(position, &received),
             Record::Ended(series) => {
                 let changes = self.completion.association_ended(&series);
                 changes.into_iter().try_for_each(|change| self.send(position, change))
             }
+            Record::Gone(_) => Ok(()),
         }
     }
 

@@ -114,6 +114,18 @@ impl Selector {
         Some(study)
     }
 
+    /// Forgets studies.
+    pub(super) fn forget_all(&mut self, goes: impl Fn(&StudyUid) -> bool) {
+        let soft = &mut self.soft;
+        self.studies.retain(|study, _| {
+            let goes = goes(study);
+            if goes {
+                soft.forget(study);
+            }
+            !goes
+        });
+    }
+
     /// What happens to the instances of series that are taken from now on, or left out. What is said of `except` is left to
     /// the caller.
     fn switched(&self, switches: Vec<Switch>, except: Option<&InstanceUid>) -> Vec<Step> {

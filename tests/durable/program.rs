@@ -134,7 +134,7 @@ fn explain_reproduces_every_published_version_by_its_bytes() {
     let entries = entries(folder.path());
     let published = |entry: &hemoflow::data::Entry| match &entry.event {
         Event::Published(published) => Some((entry.tick, published.clone())),
-        Event::Changed { .. } | Event::Used { .. } => None,
+        Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
     };
     let published: Vec<_> = entries.iter().filter_map(published).collect();
     let study = published[0].1.key.study.clone();
@@ -231,7 +231,7 @@ fn views_list_what_a_shadow_calls_otherwise_and_how_labels_agree() {
     // Who has not been trained says the same of all.
     let shadow = entries(Path::new(&at("data"))).into_iter().rev().find_map(|entry| match entry.event {
         Event::Published(published) if published.role == Role::Shadow => Some(published.probability >= 0.5),
-        Event::Published(_) | Event::Changed { .. } | Event::Used { .. } => None,
+        Event::Published(_) | Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
     });
     let flips = summary.iter().filter(|result| called(&result["probability"]) != shadow.expect("a shadow")).count();
     assert_eq!(views["flips"].as_array().expect("flips").len(), flips, "{views:#}");

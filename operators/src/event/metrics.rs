@@ -28,6 +28,8 @@ pub struct Metrics {
     pub(super) inbox_waiting: Gauge,
     pub(super) start_seconds: Gauge,
     pub(super) start_replayed: Gauge,
+    pub(super) studies_forgotten: IntCounter,
+    pub(super) forgotten_bytes: IntCounter,
 }
 
 impl Metrics {
@@ -57,9 +59,13 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let count = |name: &str, help: &str| {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
         let slices_received =
-            IntCounter::new("hemoflow_slices_received_total", "Slices that entered the graph, re-sent ones included.")?;
-        registry.register(Box::new(slices_received.clone()))?;
+            count("hemoflow_slices_received_total", "Slices that entered the graph, re-sent ones included.")?;
         let latency = HistogramOpts::new(
             "hemoflow_slice_result_latency_seconds",
             "Time from the arrival of a change to the first published result that holds it.",
@@ -104,6 +110,11 @@ impl Metrics {
             start_replayed: single(
                 "hemoflow_start_replayed_entries",
                 "Entries of the log that were done again at the start of the node.",
+            )?,
+            studies_forgotten: count("hemoflow_studies_forgotten_total", "Studies that were forgotten by their age.")?,
+            forgotten_bytes: count(
+                "hemoflow_forgotten_bytes_total",
+                "Bytes of log, inbox and payloads that left the disk with them.",
             )?,
             instances_rejected: counter(
                 "hemoflow_instances_rejected_total",

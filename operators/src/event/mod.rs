@@ -9,6 +9,7 @@ mod door;
 mod ingest;
 mod metrics;
 mod result;
+mod retention;
 mod stage;
 mod store;
 
@@ -18,6 +19,7 @@ pub use door::{
 pub use ingest::{InstanceRejected, SlicesReceived};
 pub use metrics::Metrics;
 pub use result::{FrontierMoved, ResultPublished};
+pub use retention::StudiesForgotten;
 pub use stage::{StageAsked, StageRan};
 pub use store::StoreMeasured;
 

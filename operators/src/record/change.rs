@@ -52,6 +52,12 @@ pub enum Change {
         /// Its newest results.
         results: Vec<(Role, u64, Option<Digest>)>,
     },
+    /// A series is forgotten: what it was made of goes, as if it were let go, and its signs and versions with it. What was
+    /// published of it was true and is not withdrawn. What comes later is a series that nobody has heard of.
+    Forgotten {
+        /// The series.
+        key: SeriesKey,
+    },
 }
 
 impl Change {
@@ -64,6 +70,7 @@ impl Change {
             | Self::Signed { key, .. }
             | Self::Released { key }
             | Self::Returned { key }
+            | Self::Forgotten { key }
             | Self::Remembered { key, .. } => Some(key),
             Self::Refused(_) => None,
         }

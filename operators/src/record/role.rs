@@ -14,6 +14,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Each.
+    pub const ALL: [Self; 2] = [Self::Active, Self::Shadow];
+
     /// The fixed word.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -34,6 +34,12 @@ macro_rules! uid {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The identifier's name of one length.
+            #[must_use]
+            pub fn digest(&self) -> Digest {
+                Digest::of(self.0.as_bytes())
+            }
         }
 
         impl fmt::Display for $name {

@@ -401,6 +401,16 @@ impl Ledger {
         compacted
     }
 
+    /// Forgets what is on disk and nobody holds.
+    pub(super) fn prune(&mut self) -> Vec<Removal> {
+        let unheld = |kind: &mut Kind| {
+            let table = Arc::clone(&kind.table);
+            let kept = std::mem::take(&mut kind.kept);
+            std::mem::take(&mut kind.found).into_iter().chain(kept).map(move |name| (Arc::clone(&table), name))
+        };
+        self.kinds.iter_mut().flat_map(unheld).collect()
+    }
+
     /// Forgets what was found on disk and nobody has held: the names, and the kinds that nobody has opened.
     pub(super) fn sweep(&mut self) -> (Vec<Removal>, HashMap<String, HashSet<[u8; 32]>>) {
         let unheld = |kind: &mut Kind| {

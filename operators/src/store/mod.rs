@@ -269,6 +269,17 @@ impl Store {
         Ok(count)
     }
 
+    /// Removes from disk, behind, what nobody holds, also what a store that is [`Store::keeping`] has kept. Who comes by it
+    /// again computes it again. Returns the number of blocks.
+    pub fn prune(&self) -> usize {
+        let mut ledger = self.0.core.lock();
+        let removals = ledger.prune();
+        let count = removals.len();
+        // Under the lock, so that a write of the same name comes behind.
+        self.access().send(removals.into_iter().map(Job::Remove));
+        count
+    }
+
     /// The first failure of the disk since the store was opened, with the file. Blocks stay in memory since.
     #[must_use]
     pub fn fault(&self) -> Option<String> {

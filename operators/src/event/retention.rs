@@ -1,0 +1,19 @@
+//! Events of what is forgotten.
+
+use super::{Event, Metrics};
+
+/// Studies were forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StudiesForgotten {
+    /// How many.
+    pub studies: usize,
+    /// Bytes of log, inbox and payloads that left the disk.
+    pub bytes: u64,
+}
+
+impl Event for StudiesForgotten {
+    fn count(&self, metrics: &Metrics) {
+        metrics.studies_forgotten.inc_by(u64::try_from(self.studies).unwrap_or(u64::MAX));
+        metrics.forgotten_bytes.inc_by(self.bytes);
+    }
+}
