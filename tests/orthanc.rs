@@ -1,7 +1,5 @@
 //! Orthanc, an archive of others, beside the node as a program: it sends, with TLS and without, asks whether the node keeps
 //! what it sent, and keeps what the node made.
-//!
-//! Does not cover: an archive whose own listener takes nothing but TLS, to which the node cannot report.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +13,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::serve::{batch, configuration, kept, results};
-
 use crate::support::certificates::write_certificates;
 use crate::support::files;
 use crate::support::node::{Served, archive, peers};
@@ -63,8 +60,8 @@ impl Orthanc {
             "DicomModalities": { "node": node(tls.is_some()), "plain": node(false) },
         });
         if let Some(tls) = tls {
-            let files =
-                [("Certificate", "client.pem"), ("PrivateKey", "client.key"), ("TrustedCertificates", "ca.pem")];
+            let files = [("Certificate", "peer.pem"), ("PrivateKey", "peer.key"), ("TrustedCertificates", "ca.pem")];
+            settings["DicomTlsEnabled"] = json!(true);
             for (setting, file) in files {
                 settings[format!("DicomTls{setting}")] = json!(tls.join(file));
             }
@@ -206,7 +203,9 @@ fn an_archive_of_others_sends_over_tls_and_is_not_heard_without() {
     write_certificates(&python, folder.path());
     let sent = slices(&study(82, 0, 4));
     let places = free();
-    let tls = "[dicom.tls]\ncertificate = 'node.pem'\nkey = 'node.key'\nclient_ca = 'ca.pem'\n";
+    // Both listeners take nothing but TLS, with certificates on both sides: the report of the commitment comes over it too.
+    let tls = "[dicom.peer.tls]\nca = 'ca.pem'\n\
+               [dicom.tls]\ncertificate = 'node.pem'\nkey = 'node.key'\nclient_ca = 'ca.pem'\n";
     let node = Served::start(folder.path(), &configured(places[0], tls));
     let orthanc = Orthanc::start(&program, places, &node, Some(folder.path()));
     orthanc.done("POST", &format!("{NODE}/echo"), b"{}");

@@ -12,26 +12,19 @@ use crate::wide::widest;
 /// Fused maps of a shape, whose terms mean something.
 pub(super) fn fuse(maps: &[f32], [_, rows, columns]: [usize; 3], targets: &[Vec<Term>]) -> Vec<f32> {
     let cells = rows * columns;
-    let len = targets.len() * cells;
-    if len == 0 {
-        return Vec::new();
+    let mut result = vec![0.0; targets.len() * cells];
+    if cells == 0 {
+        return result;
     }
-    let mut result = Vec::with_capacity(len);
-    let room = &mut result.spare_capacity_mut()[..len];
-    room.par_chunks_exact_mut(cells).zip(targets).for_each(|(fused, terms)| {
+    result.par_chunks_exact_mut(cells).zip(targets).for_each(|(fused, terms)| {
         let map = |term: &Term| &maps[term.map * cells..][..cells];
         let mut sources: Vec<Source<'_>> = terms.iter().map(|term| Source::new(term, map(term), columns)).collect();
-        let mut sums = vec![0.0; columns];
         for (row, fused) in fused.chunks_exact_mut(columns).enumerate() {
-            sums.fill(0.0);
             for source in &mut sources {
-                source.add(row, rows, &mut sums);
+                source.add(row, rows, fused);
             }
-            fused.write_copy_of_slice(&sums);
         }
     });
-    // SAFETY: each target has filled all rows of its map.
-    unsafe { result.set_len(len) };
     result
 }
 
