@@ -53,10 +53,10 @@ struct Row {
     instances: usize,
     instances_per_second: f64,
     megabytes_per_second: f64,
-    /// To storescp from the same sender over as many associations; 0 where that was not measured.
-    ratio_to_storescp: f64,
+    /// To storescp from the same sender over as many associations; `None` where that was not measured before.
+    ratio_to_storescp: Option<f64>,
     /// To Orthanc, as well.
-    ratio_to_orthanc: f64,
+    ratio_to_orthanc: Option<f64>,
 }
 
 /// Every sender that is here with every receiver.
@@ -147,7 +147,7 @@ impl Pairs {
         let mut rows = Vec::new();
         for sender in senders.iter().copied() {
             for associations in [1, 4] {
-                let (mut storescp, mut orthanc) = (0.0, 0.0);
+                let (mut storescp, mut orthanc) = (None, None);
                 for receiver in [Receiver::Storescp, Receiver::Orthanc, Receiver::Written, Receiver::Fsync] {
                     if !bench.peers.has(receiver) {
                         continue;
@@ -155,8 +155,8 @@ impl Pairs {
                     let (count, seconds) = pair(bench, slice, (sender, receiver), count, associations)?;
                     let rate = ratio(float(count), seconds);
                     match receiver {
-                        Receiver::Storescp => storescp = rate,
-                        Receiver::Orthanc => orthanc = rate,
+                        Receiver::Storescp => storescp = Some(rate),
+                        Receiver::Orthanc => orthanc = Some(rate),
                         Receiver::Written | Receiver::Fsync => {}
                     }
                     let row = Row {
@@ -166,8 +166,8 @@ impl Pairs {
                         instances: count,
                         instances_per_second: rate,
                         megabytes_per_second: rate * float(slice.bytes()) / 1e6,
-                        ratio_to_storescp: ratio(rate, storescp),
-                        ratio_to_orthanc: ratio(rate, orthanc),
+                        ratio_to_storescp: storescp.map(|storescp| ratio(rate, storescp)),
+                        ratio_to_orthanc: orthanc.map(|orthanc| ratio(rate, orthanc)),
                     };
                     console.line(line(&row))?;
                     rows.push(row);
@@ -207,12 +207,13 @@ fn pair(
 
 fn line(row: &Row) -> String {
     let (rate, megabytes) = (row.instances_per_second, row.megabytes_per_second);
+    let told = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     format!(
-        "{:<14}  {:>5}  {:<9}  {rate:>7.0}  {megabytes:>7.0}  {:>17.2}  {:>16.2}",
+        "{:<14}  {:>5}  {:<9}  {rate:>7.0}  {megabytes:>7.0}  {:>17}  {:>16}",
         row.sender.word(),
         row.associations,
         row.receiver.word(),
-        row.ratio_to_storescp,
-        row.ratio_to_orthanc
+        told(row.ratio_to_storescp),
+        told(row.ratio_to_orthanc)
     )
 }
