@@ -151,6 +151,36 @@ proptest! {
     }
 }
 
+/// A content that stays for the sake of a later record goes with that record, wherever forgetting it is stopped.
+#[test]
+fn a_content_that_was_kept_for_another_record_goes_with_it() {
+    let mut left = BTreeSet::new();
+    for steps in 0.. {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inbox = open(folder.path());
+        // The content lies in the first segment, with one of a study that stays, and is named again in the last.
+        for (study, content) in [(1, 0), (0, 0), (0, 1), (0, 2), (0, 1), (0, 2), (0, 0)] {
+            let (record, payload) = record(study, 0, content);
+            inbox.append_waiting(record, payload).expect("room");
+        }
+        let study = key(0).study.digest();
+        inbox.forget(&BTreeMap::from([(study, 6)]), &Files::default()).expect("room");
+        assert_eq!(inbox.kept().index().payloads(), 2);
+        let all = BTreeMap::from([(study, 7)]);
+        let stopped = inbox.forget(&all, &Files::stopping_after(steps)).is_err();
+        drop(inbox);
+        let inbox = open(folder.path());
+        inbox.forget(&all, &Files::default()).expect("room");
+        assert_eq!(inbox.kept().index().payloads(), 1, "stopped after {steps} steps");
+        let files = crate::support::files(folder.path());
+        left.insert(files.iter().map(|path| fs::metadata(path).expect("a file").len()).sum::<u64>());
+        if !stopped {
+            break;
+        }
+    }
+    assert_eq!(left.len(), 1, "so many bytes are left where it was stopped: {left:?}");
+}
+
 /// Days between two times that nobody confuses, in milliseconds.
 const DAYS_40: i64 = 40 * 86_400_000;
 

@@ -134,13 +134,26 @@ impl Index {
                 }
                 self.note_instance(received, segment, position);
             }
-            // The record that it stays for says of which study it is.
+            // The record that it stays for says of which study it is: none has the name of the content.
             Record::Gone(Some(content)) if bytes > 0 => {
                 let nobody = Content { place, study: *content, last: position };
                 self.payloads.entry(*content).or_insert(nobody);
             }
             Record::Ended(_) | Record::Gone(_) => {}
         }
+    }
+
+    /// Lets go of the contents that no record names, once all records are noted: who named them last was forgotten, and that
+    /// was stopped before it came to them.
+    pub(super) fn let_go(&mut self) {
+        let to_shed = &mut self.to_shed;
+        self.payloads.retain(|name, content| {
+            let named = content.study != *name;
+            if !named {
+                to_shed.insert(content.place.segment);
+            }
+            named
+        });
     }
 
     /// Forgets what came of studies before a position each, and gives the segments that may hold something of it, until
@@ -220,6 +233,7 @@ impl Kept {
         for first in segment::list(folder)? {
             each(folder, first, |position, found| index.note(first, position, &found))?;
         }
+        index.let_go();
         Ok(Self { folder: folder.to_owned(), index: Arc::new(RwLock::new(index)) })
     }
 

@@ -199,6 +199,7 @@ impl Tail {
                 newest = Some((file, *first, whole, length));
             }
         }
+        index.let_go();
         *kept.change() = index;
         let mut tail = match newest {
             Some((file, first, whole, length)) => {
