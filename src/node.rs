@@ -1,16 +1,15 @@
 //! A node without its listeners: the graph in motion with its model, its data folder and its way out.
 
+mod collecting;
 mod forget;
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow, bail};
-use crossbeam_channel::{Receiver, Sender};
+use anyhow::{Context, bail};
 use graphs::stages::{Compute, Stages};
 use kernels::executor::{Fault, Urgency};
 use operators::dicom::Instance;
@@ -21,11 +20,12 @@ use operators::record::{Change, Digest, Method, MethodConfig, Role, SeriesKey, S
 use operators::store::{self, Store, StoreError};
 
 use crate::book::{Book, Followed};
-use crate::collector::{Collected, Collector, Mark, Views, Watch};
+use crate::collector::{Collected, Collector, Views, Watch};
 use crate::data::{DataFolder, Event, Journal, Loader, MethodEntry, Payloads, random};
-use crate::engine::{Engine, Output};
+use crate::engine::Engine;
 use crate::residents::Residents;
 
+use collecting::Collecting;
 pub(crate) use replay::replay;
 
 /// What a node runs on.
@@ -72,51 +72,6 @@ pub struct Node {
     swept: AtomicBool,
     /// Where blocks go that memory has no room for, if the node has no data folder.
     _overflow: Option<tempfile::TempDir>,
-}
-
-/// The thread of the collector. It ends when the engine does.
-struct Collecting {
-    thread: Option<JoinHandle<anyhow::Result<Collected>>>,
-    marks: Sender<Mark>,
-}
-
-impl Collecting {
-    /// Starts the thread. What fails in it is reported to `fault`.
-    fn start(collector: Collector, outputs: Receiver<Output>, fault: Fault, watch: impl Watch) -> anyhow::Result<Self> {
-        let (marks, marked) = crossbeam_channel::unbounded();
-        let collect = move || {
-            let collected = collector.collect(&outputs, &marked, watch);
-            collected.inspect_err(|error| fault.report(format!("{error:#}")))
-        };
-        let thread = std::thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
-        Ok(Self { thread: Some(thread), marks })
-    }
-
-    /// Waits until all that has come out of the graph is taken, or the collector has failed.
-    fn catch_up(&self) {
-        self.forget(BTreeSet::new());
-    }
-
-    /// The same, and series are forgotten then.
-    fn forget(&self, forget: BTreeSet<SeriesKey>) {
-        let (done, wait) = crossbeam_channel::bounded(1);
-        // Both fail only when the collector has ended, which a fault tells.
-        self.marks.send(Mark { done, forget }).ok();
-        wait.recv().ok();
-    }
-
-    fn join(&mut self) -> anyhow::Result<Collected> {
-        let thread = self.thread.take().context("the collector has ended before")?;
-        thread.join().map_err(|_| anyhow!("the collector panicked"))?
-    }
-}
-
-impl Drop for Collecting {
-    fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.join().map_or_else(|error| tracing::warn!("{error:#}"), drop);
-        }
-    }
 }
 
 /// The executors, which end once nobody can ask any more.
@@ -530,6 +485,7 @@ mod tests {
     use super::*;
     use crate::collector::Current;
     use crate::data::Log;
+    use crate::engine::Output;
 
     fn publication() -> Publication {
         let key = SeriesKey { study: StudyUid::new("1").expect("a UID"), series: SeriesUid::new("2").expect("a UID") };
