@@ -7,13 +7,15 @@
 //! | segmenter | `[slices, 1, size, size]`, the first window | a logit per pixel |
 //!
 //! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, two to four times as fast
-//! there. Training and the sequence head are burn's on every device.
+//! there. Training and the sequence head are burn's on every device; on the processor, training does its convolutions
+//! directly as well (`convolve`).
 //!
 //! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the
 //! segmenter one by one, sequences in batches of a fixed size, padded where there are fewer, and features and logits are
 //! summed on the host in a fixed order. On other devices, and between engines, results agree to rounding.
 
 pub(crate) mod card;
+mod convolve;
 mod device;
 mod engine;
 mod error;

@@ -10,11 +10,10 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::card::{Arch, Pooling};
+use super::convolve::{convolve, learned};
 
 /// One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where there is a third.
 #[derive(Module, Debug)]
@@ -152,7 +151,7 @@ impl Block {
 }
 
 fn normalized(conv: &Conv2d, norm: Option<&BatchNorm>, input: Tensor<4>) -> Tensor<4> {
-    let out = conv.forward(input);
+    let out = learned(conv, input);
     match norm {
         Some(norm) => norm.forward(out),
         None => out,
@@ -196,7 +195,7 @@ impl ResNet {
         let images = patches(images.pad((4, 2, 4, 2), 0.0_f32));
         let weight = patches(self.conv1.weight.val().pad((1, 0, 1, 0), 0.0_f32));
         let bias = self.conv1.bias.as_ref().map(Param::val);
-        let out = conv2d(images, weight, bias, ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
+        let out = convolve(images, weight, bias, 1);
         match &self.bn1 {
             Some(norm) => norm.forward(out),
             None => out,

@@ -12,6 +12,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::convolve::learned;
+
 /// Two times convolution, ReLU, batch norm.
 #[derive(Module, Debug)]
 pub(crate) struct Level {
@@ -82,8 +84,8 @@ impl Level {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let out = self.bn1.forward(relu(self.conv1.forward(input)));
-        self.bn2.forward(relu(self.conv2.forward(out)))
+        let out = self.bn1.forward(relu(learned(&self.conv1, input)));
+        self.bn2.forward(relu(learned(&self.conv2, out)))
     }
 }
 
@@ -91,7 +93,7 @@ impl UNet {
     /// Logits: `[batch, 1, size, size]` to the same shape.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let mut out = match &self.patches {
-            Some(conv) => conv.forward(images),
+            Some(conv) => learned(conv, images),
             None => images,
         };
         let mut skips = Vec::with_capacity(self.down.len());

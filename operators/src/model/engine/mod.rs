@@ -4,7 +4,7 @@
 //! are in `docs/adr/0005-direct-convolutions-on-the-processor.md`.
 
 mod burn;
-mod direct;
+pub(in crate::model) mod direct;
 
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;

@@ -78,13 +78,21 @@ impl Layout {
 
     /// Reads `[channels, rows, columns]` from an image of this layout.
     pub(super) fn planes(&self, image: &[f32]) -> Vec<f32> {
-        let mut planes = Vec::with_capacity(self.channels() * self.rows * self.columns);
-        for channel in self.runs.iter().cloned().flatten() {
-            for row in 0..self.rows {
+        let mut planes = vec![0.0; self.channels() * self.rows * self.columns];
+        self.read(image, &mut planes);
+        planes
+    }
+
+    /// The same, into an array.
+    pub(super) fn read(&self, image: &[f32], planes: &mut [f32]) {
+        let pixels = self.rows * self.columns;
+        for (plane, channel) in planes.chunks_mut(pixels).zip(self.runs.iter().cloned().flatten()) {
+            for (row, values) in plane.chunks_mut(self.columns).enumerate() {
                 let start = self.at(row + self.border, self.border) + channel;
-                planes.extend(image[start..].iter().step_by(self.pitch).take(self.columns));
+                for (value, pixel) in values.iter_mut().zip(image[start..].iter().step_by(self.pitch)) {
+                    *value = *pixel;
+                }
             }
         }
-        planes
     }
 }

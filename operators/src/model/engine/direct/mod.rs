@@ -7,8 +7,10 @@
 //! One slice per thread; a batch that is smaller than the pool splits its convolutions into bands of rows. **The result of
 //! a slice is the same to the last bit** whatever the batch, the pool and the split: each number is summed in one order.
 
+pub(in crate::model) mod batch;
 mod convolution;
 mod encoder;
+mod gradient;
 mod image;
 mod kernel;
 mod program;
