@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,9 @@ pub struct Server {
     results: Results,
     views: Reader,
     settles: Sender<Settle>,
+    /// Of the DICOM listener and of the HTTP listener.
+    tls: [Option<Tls>; 2],
+    after_days: Arc<AtomicU32>,
     runtime: Runtime,
 }
 
@@ -69,6 +72,7 @@ impl Server {
         // What cannot be used is told before hours of replay.
         let tls = config.dicom.tls.as_ref().map(Tls::load).transpose()?;
         let https = config.http.tls.as_ref().map(Tls::load).transpose()?;
+        let shared = [tls.clone(), https.clone()];
         let (results, listening) = Results::start(&config.node.results())?;
         let settings = Settings {
             compute: Compute::on(model.device()),
@@ -86,6 +90,7 @@ impl Server {
         let inbox = data.inbox(Promise { ack: config.node.ack, ..Promise::default() })?;
         let replaces = config.node.resent == Resent::Replace;
         let door = Door::new(inbox, 0, config.limits.clone(), replaces, &config.node.data, telemetry.clone());
+        let after_days = Arc::new(AtomicU32::new(config.retention.after_days));
         let (replayed, views) = (node.replayed(), node.views());
         let (settles, asked) = crossbeam_channel::unbounded();
         let feeder = Feeder::new(
@@ -96,7 +101,7 @@ impl Server {
             asked,
             results.written().clone(),
         )?
-        .forgetting(config.retention.after_days);
+        .forgetting(Arc::clone(&after_days));
         let (end, health) = (Arc::<AtomicBool>::default(), Health::default());
         let metrics = config.metrics.address.map(|address| metrics::serve(address, registry)).transpose()?;
         let dicom = config.dicom.address.map(|address| {
@@ -138,6 +143,8 @@ impl Server {
             results,
             views,
             settles,
+            tls: shared,
+            after_days,
             runtime,
         })
     }
@@ -196,16 +203,29 @@ impl Server {
         &self.runtime
     }
 
-    /// Lets another configuration hold, as far as a running node can: who may send.
-    pub fn reload(&mut self, config: Config) {
+    /// Lets another configuration hold, as far as a running node can: who may send, certificates, and how long studies are
+    /// kept. Gives the keys and sections that differ from what the node runs by and hold after a restart.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the file of TLS that cannot be used; all stays as it was.
+    pub fn reload(&mut self, config: Config) -> anyhow::Result<Vec<&'static str>> {
+        let mut next = self.config.clone();
+        let later = next.take(config);
+        let files = [&next.dicom.tls, &next.http.tls];
+        let used = self.tls.iter().zip(files).filter_map(|(tls, files)| Some((tls.as_ref()?, files.as_ref()?)));
+        // All are read before any is used.
+        let renewed = used.map(|(tls, files)| Ok((tls, Tls::load(files)?))).collect::<anyhow::Result<Vec<_>>>()?;
+        renewed.into_iter().for_each(|(tls, renewed)| tls.renew(&renewed));
         if let Some(dicom) = &self.dicom {
-            dicom.rule(config.dicom.clone());
+            dicom.rule(next.dicom.clone());
         }
         if let Some(http) = &self.http {
-            http.rule(config.http.clone());
+            http.rule(next.http.clone());
         }
-        self.config.dicom = config.dicom;
-        self.config.http = config.http;
+        self.after_days.store(next.retention.after_days, Ordering::Relaxed);
+        self.config = next;
+        Ok(later)
     }
 
     /// Ends the node: nothing new is taken, what was begun is ended, and all that had its effect is written.

@@ -1,5 +1,6 @@
 //! DICOM over TLS with the node as a program and senders of others: who is let in, and how the node calls back.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -129,6 +130,29 @@ fn a_node_that_asks_for_no_certificate_is_encrypted_all_the_same() {
     node.caught_up();
     assert!(node.drain().0.success());
     assert_eq!(kept(folder.path()).len(), 3);
+}
+
+#[test]
+fn a_certificate_that_was_renewed_is_shown_after_a_reload() {
+    let Some((dcmtk, python)) = peers("a_certificate_that_was_renewed_is_shown_after_a_reload") else { return };
+    let data = phantoms(1, 2, 74);
+    let dicom = data.path().join("dicom");
+    let (folder, newer) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    write_certificates(&python, folder.path());
+    write_certificates(&python, newer.path());
+    let node = Served::start(folder.path(), &configuration(TLS));
+    done(&storescu(&dcmtk, &node, folder.path(), &dicom, Way::ANONYMOUS));
+    for name in ["node.pem", "node.key"] {
+        fs::copy(newer.path().join(name), folder.path().join(name)).expect("copied");
+    }
+    let trusted = || storescu(&dcmtk, &node, newer.path(), &dicom, Way::ANONYMOUS).status.success();
+    assert!(!trusted(), "it shows what it read");
+    node.reload(folder.path(), &configuration(TLS));
+    node.until("the new certificate is shown", trusted);
+    assert!(!storescu(&dcmtk, &node, folder.path(), &dicom, Way::ANONYMOUS).status.success());
+    let (status, said) = node.drain();
+    assert!(status.success(), "{said}");
+    assert_eq!(kept(folder.path()).len(), 2);
 }
 
 #[test]

@@ -243,8 +243,10 @@ fn a_node_forgets_what_is_old_and_takes_it_again() {
         let inbox = format!("{:?}", data.received().expect("readable"));
         [log.contains(&old), inbox.contains(&old)]
     };
+    let node = Served::start(folder.path(), &configuration(""));
+    node.caught_up();
     assert_eq!(mentioned(), [true, true]);
-    let node = Served::start(folder.path(), &forgetting);
+    node.reload(folder.path(), &forgetting);
     node.until("the old study is forgotten", || node.metric("hemoflow_studies_forgotten_total") >= 1.0);
     assert!(node.metric("hemoflow_forgotten_bytes_total") > 0.0);
     node.caught_up();

@@ -47,10 +47,13 @@ pub(super) fn serve(path: Option<&Path>, device: Device, console: &mut Console) 
         match server.runtime().block_on(signals.next()) {
             Some(Asked::End) => break,
             Some(Asked::Reload) => match Config::load(path) {
-                Ok(config) => {
-                    server.reload(config);
-                    tracing::info!("the configuration was read again: who may send holds from here on");
-                }
+                Ok(config) => match server.reload(config) {
+                    Ok(later) => {
+                        tracing::info!("the configuration was read again");
+                        later.iter().for_each(|key| tracing::warn!("{key} has changed, which holds after a restart"));
+                    }
+                    Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+                },
                 Err(error) => tracing::error!("the configuration stays as it was: {error}"),
             },
             None => {}

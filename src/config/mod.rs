@@ -25,6 +25,7 @@ mod retention;
 mod tls;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use operators::completion::CompletionRules;
@@ -92,6 +93,20 @@ pub enum ConfigError {
     Invalid(#[from] Fault),
 }
 
+/// Leaves a value where it cannot become the other one, and gives its key.
+fn staying<T: Clone>(
+    key: &'static str,
+    own: &T,
+    other: &mut T,
+    becomes: impl Fn(&T, &T) -> bool,
+) -> Option<&'static str> {
+    let stays = !becomes(own, other);
+    if stays {
+        other.clone_from(own);
+    }
+    stays.then_some(key)
+}
+
 impl Config {
     /// The configuration of the file that is named; of [`FILE`] if none is and it is there; otherwise the default one.
     ///
@@ -133,6 +148,27 @@ impl Config {
             Some((key, message)) => Err(Fault::at_key(file, text, &key, &message)),
             None => Ok(config),
         }
+    }
+
+    /// Takes from another configuration what a running node can change: who may send, certificates, and how long studies are
+    /// kept. Gives the sections and keys that differ and hold after a restart.
+    pub(crate) fn take(&mut self, mut other: Self) -> Vec<&'static str> {
+        let sections = [
+            ("node", self.node != other.node),
+            ("metrics", self.metrics != other.metrics),
+            ("folder", self.folders != other.folders),
+            ("completion", self.completion != other.completion),
+            ("limits", self.limits != other.limits),
+            ("selection", self.selection != other.selection),
+        ];
+        let mut later: Vec<_> = sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect();
+        let addresses = |one: &Option<SocketAddr>, other: &Option<SocketAddr>| one == other;
+        later.extend(staying("dicom.address", &self.dicom.address, &mut other.dicom.address, addresses));
+        later.extend(staying("dicom.tls", &self.dicom.tls, &mut other.dicom.tls, tls::renewable));
+        later.extend(staying("http.address", &self.http.address, &mut other.http.address, addresses));
+        later.extend(staying("http.tls", &self.http.tls, &mut other.http.tls, tls::renewable));
+        (self.dicom, self.http, self.retention) = (other.dicom, other.http, other.retention);
+        later
     }
 
     /// Every path, with its key.

@@ -191,3 +191,29 @@ fn doors_that_stand_open_are_told() {
     let closed = parse("[dicom]\naddress = '0.0.0.0:104'\n[dicom.tls]\ncertificate = 'c'\nkey = 'k'\n");
     assert_eq!(closed.warnings(), ["dicom.peer: nobody is listed: every association will be refused"]);
 }
+
+/// A node that runs takes who may send, certificates and how long studies are kept; the rest is named, and stays.
+#[test]
+fn what_a_running_node_cannot_take_is_named_and_stays() {
+    let tls = |way: &str, ca: &str| format!("[{way}.tls]\ncertificate = 'c'\nkey = 'k'\n{ca}");
+    let first = parse(&format!("[dicom]\nany_peer = true\n{}{}", tls("dicom", ""), tls("http", "client_ca = 'a'\n")));
+    let mut running = first.clone();
+    let renewed = "[dicom.tls]\ncertificate = 'c2'\nkey = 'k2'\n[[http.token]]\nname = 'a'\nsha256 = '";
+    let text =
+        format!("[retention]\nafter_days = 9\n{renewed}{}'\n{}", "0".repeat(64), tls("http", "client_ca = 'b'\n"));
+    assert!(running.take(parse(&text)).is_empty());
+    assert_eq!(running, parse(&text));
+    let other = "[node]\ndata = 'd'\n[dicom]\naddress = 'off'\nany_peer = true\n[http]\naddress = '127.0.0.1:1'\n\
+        [metrics]\naddress = 'off'\n[[folder]]\npath = 'f'\n[limits]\nassociations = 3\n[selection]\nsoft_first = false\n";
+    let mut running = first.clone();
+    let named =
+        ["node", "metrics", "folder", "limits", "selection", "dicom.address", "dicom.tls", "http.address", "http.tls"];
+    let mut expected: Vec<&str> = named.to_vec();
+    assert_eq!(running.take(parse(other)), expected);
+    assert_eq!(running, first, "what differs is what stays");
+    // A listener that asks for certificates of callers does not stop doing so, nor the other way round.
+    let asking = format!("[dicom]\nany_peer = true\n{}{}", tls("dicom", "client_ca = 'a'\n"), tls("http", ""));
+    expected = vec!["dicom.tls", "http.tls"];
+    assert_eq!(running.take(parse(&asking)), expected);
+    assert_eq!(running, first);
+}

@@ -25,3 +25,11 @@ pub struct PeerTls {
     /// The name, or the address, that its certificate is for. `None`: the address that is called.
     pub name: Option<String>,
 }
+
+/// Whether a listener that runs can go over from one to the other: its certificates may change, but not whether it encrypts,
+/// nor whether callers must show one of theirs, which would be said of open connections as well.
+#[allow(clippy::ref_option, reason = "a field, as the configuration has it")]
+pub(super) fn renewable(one: &Option<Tls>, other: &Option<Tls>) -> bool {
+    let way = |tls: &Option<Tls>| tls.as_ref().map(|tls| tls.client_ca.is_some());
+    way(one) == way(other)
+}

@@ -1,7 +1,8 @@
 //! The feeder: follows the inbox, and gives the node what each record means.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -48,8 +49,8 @@ pub struct Feeder {
     settles: Receiver<Settle>,
     written: Written,
     telemetry: Telemetry,
-    /// Days after which a study is forgotten, or 0.
-    after_days: u32,
+    /// Days after which a study is forgotten, or 0. They may change.
+    after_days: Arc<AtomicU32>,
     /// When it looked for what is to be forgotten.
     looked: Option<Instant>,
 }
@@ -89,16 +90,16 @@ impl Feeder {
             settles,
             written,
             telemetry,
-            after_days: 0,
+            after_days: Arc::default(),
             looked: None,
         };
         feeder.recall();
         Ok(feeder)
     }
 
-    /// A feeder that forgets studies that nothing came of for so many days; none if it is 0.
+    /// A feeder that forgets studies that nothing came of for so many days, as many as are there when it looks; none if it is 0.
     #[must_use]
-    pub fn forgetting(self, after_days: u32) -> Self {
+    pub fn forgetting(self, after_days: Arc<AtomicU32>) -> Self {
         Self { after_days, ..self }
     }
 
@@ -157,13 +158,14 @@ impl Feeder {
     /// Forgets what is old, at most once an hour. Says whether there was something. What cannot be forgotten stays for the next
     /// hour.
     fn forget(&mut self) -> bool {
-        if self.after_days == 0 || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        let after_days = self.after_days.load(Ordering::Relaxed);
+        if after_days == 0 || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return false;
         }
         self.looked = Some(Instant::now());
         let inbox = self.door.inbox().clone();
         finish(&self.node, &inbox, &Files::default());
-        let Some(begin_ms) = begin(now_ms(), self.after_days) else { return false };
+        let Some(begin_ms) = begin(now_ms(), after_days) else { return false };
         let studies = forgotten(touched(&self.node, &inbox), begin_ms);
         // What nothing tells of any more is not published again.
         if studies.is_empty() || !self.written.settle() {

@@ -5,7 +5,7 @@ mod validity;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, anyhow};
 use rustls::pki_types::pem::PemObject;
@@ -21,10 +21,10 @@ use crate::config;
 pub use caller::Caller;
 pub use validity::{Validity, from_now};
 
-/// How a listener encrypts.
+/// How a listener encrypts. Clones share it: one that is renewed is renewed for all.
 #[derive(Clone)]
 pub struct Tls {
-    config: Arc<ServerConfig>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
     mutual: bool,
 }
 
@@ -35,22 +35,17 @@ impl Tls {
     ///
     /// Returns an error that names the file that cannot be used.
     pub fn load(files: &config::Tls) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .context("TLS")?;
-        let builder = match &files.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = Arc::new(authorities(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                builder.with_client_cert_verifier(verifier.with_context(|| format!("{}", path.display()))?)
-            }
-        };
-        let config = builder
-            .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
-            .with_context(|| format!("the certificate {}", files.certificate.display()))?;
-        Ok(Self { config: Arc::new(config), mutual: files.client_ca.is_some() })
+        Ok(Self { config: Arc::new(RwLock::new(Arc::new(read(files)?))), mutual: files.client_ca.is_some() })
+    }
+
+    /// Takes the certificates of another one: connections from here on see these. Whether callers must show one stays as it is.
+    pub(crate) fn renew(&self, other: &Self) {
+        let config = other.now();
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn now(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// When the certificate of these files holds, if the file says so.
@@ -69,8 +64,27 @@ impl Tls {
     }
 
     pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
+        TlsAcceptor::from(self.now()).accept(stream).await
     }
+}
+
+/// What the files say of a listener.
+fn read(files: &config::Tls) -> anyhow::Result<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .context("TLS")?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.with_context(|| format!("{}", path.display()))?)
+        }
+    };
+    builder
+        .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
+        .with_context(|| format!("the certificate {}", files.certificate.display()))
 }
 
 fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
