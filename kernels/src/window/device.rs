@@ -306,6 +306,8 @@ fn resampled_kernel<O: Float, N: Size>(
             let corner = row_first[row] as usize * columns + column_first[column] as usize;
             let mut sum = Vector::<f32, N>::new(0.0f32);
             for y in 0..row_taps {
+                // Of each row first: the sum of many pixels keeps its digits.
+                let mut of_row = Vector::<f32, N>::new(0.0f32);
                 for x in 0..column_taps {
                     let weight = row_weights[row * row_taps + y] * column_weights[column * column_taps + x];
                     let pixel = corner + y * columns + x;
@@ -313,8 +315,9 @@ fn resampled_kernel<O: Float, N: Size>(
                     let shift = u32::cast_from(pixel % 2) * 16u32;
                     let hu = stored((word >> shift) & 0xffffu32, less) * slope + intercept;
                     let intensity = (Vector::new(hu) - lower) / width;
-                    sum += clamp(intensity, Vector::new(0.0f32), Vector::new(1.0f32)) * Vector::new(weight);
+                    of_row += clamp(intensity, Vector::new(0.0f32), Vector::new(1.0f32)) * Vector::new(weight);
                 }
+                sum += of_row;
             }
             #[unroll]
             for window in 0..windows {

@@ -217,12 +217,13 @@ mod tests {
         prop_oneof![Just(Filter::Area), Just(Filter::Bilinear)]
     }
 
-    /// One rounding of a HU if the device fuses multiply and add, divided by the narrowest width, and the rounding of
-    /// a sum of intensities.
-    fn tolerance(rescale: Rescale, windows: &[Window]) -> f32 {
+    /// One rounding of a HU if the device fuses multiply and add, divided by the narrowest width, and the roundings of a sum
+    /// of intensities: one for each pixel of a row that an output sees, and one for each row.
+    fn tolerance(rescale: Rescale, windows: &[Window], shape: [usize; 2], to: [usize; 2]) -> f32 {
         let most_hu = rescale.slope().abs() * 65_536.0 + rescale.intercept_hu().abs();
         let narrowest = windows.iter().map(|window| window.width_hu()).fold(f32::MAX, f32::min);
-        1e-5 + 2.0 * most_hu * f32::EPSILON / narrowest
+        let roundings = [0, 1].map(|axis| shape[axis].div_ceil(to[axis]) + 2).iter().sum::<usize>();
+        1e-5 + f32::EPSILON * (2.0 * most_hu / narrowest + roundings as f32)
     }
 
     /// What the kernels give, whatever the device.
@@ -264,7 +265,7 @@ mod tests {
                 .iter()
                 .flat_map(|frame| reference(frame.stored, shape, frame.rescale, &windows, to, filter))
                 .collect();
-            let tolerance = rescales.iter().map(|rescale| tolerance(*rescale, &windows)).fold(0.0, f32::max);
+            let tolerance = rescales.iter().map(|rescale| tolerance(*rescale, &windows, shape, to)).fold(0.0, f32::max);
             let planes = [frames.len() * windows.len(), to[0], to[1]];
             let whole = batch::<f32>(&client(), &frames, shape, &windows, to, filter).expect("images");
             for actual in [&whole, &by_kernel(&frames, shape, &windows, to, filter)] {
@@ -309,6 +310,22 @@ mod tests {
                 window(&client(), Stored::Signed(values), [8, 8], Rescale::IDENTITY, &windows, [3, 5]).expect("a result")
             };
             prop_assert!(image(&values).iter().zip(image(&brighter)).all(|(dark, bright)| *dark <= bright + 1e-6));
+        }
+    }
+
+    /// As many numbers as there may be in a sum: it keeps its digits all the same.
+    #[test]
+    fn the_mean_of_a_large_slice_is_exact_to_its_roundings() {
+        let shape = [1024, 1024];
+        let values: Vec<i16> = (0..shape[0] * shape[1]).map(|index| (index * 7919 % 1024) as i16).collect();
+        let frame = [Frame { stored: Stored::Signed(&values), rescale: Rescale::IDENTITY }];
+        let windows = [Window::new(512.0, 1024.0).expect("a window"), Window::new(0.0, 3000.0).expect("a window")];
+        let to = [1, 1];
+        let expected = reference(frame[0].stored, shape, Rescale::IDENTITY, &windows, to, Filter::Area);
+        let tolerance = tolerance(Rescale::IDENTITY, &windows, shape, to);
+        let whole = batch::<f32>(&client(), &frame, shape, &windows, to, Filter::Area).expect("images");
+        for actual in [&whole, &by_kernel(&frame, shape, &windows, to, Filter::Area)] {
+            assert_close([2, 1, 1], actual, &expected, tolerance);
         }
     }
 

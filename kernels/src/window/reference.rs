@@ -4,8 +4,10 @@ use super::Filter;
 use crate::resize::{covered, position, share};
 use crate::units::{Rescale, Stored, Window};
 
-/// The definition of [`window`](super::window), and of [`batch`](super::batch) for each slice.
+/// The definition of [`window`](super::window), and of [`batch`](super::batch) for each slice. Sums are in `f64`, rounded
+/// once.
 #[must_use]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a sum in f64 is rounded once")]
 pub fn reference(
     stored: Stored<'_>,
     shape: [usize; 2],
@@ -22,13 +24,13 @@ pub fn reference(
         let intensity = |y: usize, x: usize| window.intensity(rescale.hu(stored.at(y * shape[1] + x)));
         for row in 0..size[0] {
             for column in 0..size[1] {
-                let mut sum = 0.0;
+                let mut sum = 0.0_f64;
                 for (y, down) in seen(filter, row, shape[0], size[0]) {
                     for (x, across) in seen(filter, column, shape[1], size[1]) {
-                        sum += intensity(y, x) * (down * across);
+                        sum += f64::from(intensity(y, x)) * f64::from(down) * f64::from(across);
                     }
                 }
-                result.push(sum.min(1.0));
+                result.push((sum as f32).min(1.0));
             }
         }
     }
