@@ -1,5 +1,5 @@
 //! Convolution as an operation of burn that can be learned through: on the processor directly, forward and back
-//! ([`batch`](super::engine::direct::batch)), three to four times as fast as burn's own; elsewhere burn's own.
+//! ([`batch`](super::engine::direct::batch)), so that a training step takes half the time; elsewhere burn's own.
 //!
 //! Without gradients it is burn's own everywhere, so that the engine `burn` stays what the other engine is compared with.
 
