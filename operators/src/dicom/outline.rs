@@ -238,12 +238,13 @@ fn in_dictionary(tag: Tag) -> VR {
 
 /// The bytes of one value, 1 where they are text or bytes.
 fn value_size(vr: VR) -> usize {
-    use VR::{AT, FD, FL, OD, OF, OL, OV, OW, SL, SS, SV, UL, US, UV};
+    use VR::{AE, AS, AT, CS, DA, DS, DT, FD, FL, IS, LO, LT, OB, OD, OF, OL, OV, OW, PN, SH, SL, SQ, SS, ST, SV, TM};
+    use VR::{UC, UI, UL, UN, UR, US, UT, UV};
     match vr {
+        AE | AS | CS | DA | DS | DT | IS | LO | LT | OB | PN | SH | SQ | ST | TM | UC | UI | UN | UR | UT => 1,
         OW | SS | US => 2,
         AT | FL | OF | OL | SL | UL => 4,
         FD | OD | OV | SV | UV => 8,
-        _ => 1,
     }
 }
 
