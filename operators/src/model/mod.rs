@@ -8,19 +8,19 @@
 //!
 //! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, two to four times as fast
 //! there. Training and the sequence head are burn's on every device; on the processor, training does its convolutions
-//! directly as well (`convolve`).
+//! directly as well (`learn`).
 //!
 //! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the
 //! segmenter one by one, sequences in batches of a fixed size, padded where there are fewer, and features and logits are
 //! summed on the host in a fixed order. On other devices, and between engines, results agree to rounding.
 
 pub(crate) mod card;
-mod convolve;
 mod device;
 mod engine;
 mod error;
 mod head;
 pub mod import;
+mod learn;
 mod network;
 mod resnet;
 mod unet;

@@ -13,7 +13,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::card::{Arch, Pooling};
-use super::convolve::{convolve, learned};
+use super::learn::{convolve, layer, normalize};
 
 /// One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where there is a third.
 #[derive(Module, Debug)]
@@ -151,9 +151,9 @@ impl Block {
 }
 
 fn normalized(conv: &Conv2d, norm: Option<&BatchNorm>, input: Tensor<4>) -> Tensor<4> {
-    let out = learned(conv, input);
+    let out = layer(conv, input);
     match norm {
-        Some(norm) => norm.forward(out),
+        Some(norm) => normalize(norm, out),
         None => out,
     }
 }
@@ -197,7 +197,7 @@ impl ResNet {
         let bias = self.conv1.bias.as_ref().map(Param::val);
         let out = convolve(images, weight, bias, 1);
         match &self.bn1 {
-            Some(norm) => norm.forward(out),
+            Some(norm) => normalize(norm, out),
             None => out,
         }
     }

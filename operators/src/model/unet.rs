@@ -12,7 +12,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::convolve::learned;
+use super::learn::{layer, normalize};
 
 /// Two times convolution, ReLU, batch norm.
 #[derive(Module, Debug)]
@@ -84,8 +84,8 @@ impl Level {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let out = self.bn1.forward(relu(learned(&self.conv1, input)));
-        self.bn2.forward(relu(learned(&self.conv2, out)))
+        let out = normalize(&self.bn1, relu(layer(&self.conv1, input)));
+        normalize(&self.bn2, relu(layer(&self.conv2, out)))
     }
 }
 
@@ -93,7 +93,7 @@ impl UNet {
     /// Logits: `[batch, 1, size, size]` to the same shape.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let mut out = match &self.patches {
-            Some(conv) => learned(conv, images),
+            Some(conv) => layer(conv, images),
             None => images,
         };
         let mut skips = Vec::with_capacity(self.down.len());

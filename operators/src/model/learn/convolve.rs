@@ -1,7 +1,4 @@
-//! Convolution as an operation of burn that can be learned through: on the processor directly, forward and back
-//! ([`batch`](super::engine::direct::batch)), so that a training step takes half the time; elsewhere burn's own.
-//!
-//! Without gradients it is burn's own everywhere, so that the engine `burn` stays what the other engine is compared with.
+//! Convolution: on the processor directly ([`batch`]), without a matrix of patches.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -10,18 +7,18 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::ModuleOps as _;
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata as _};
 use burn::module::Param;
 use burn::nn::conv::Conv2d;
+use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Tensor, TensorData};
 
-use super::engine::direct::batch::{self, Shape, padding};
+use super::{numbers, on_processor, tensor};
+use crate::model::engine::direct::batch::{self, Shape, padding};
 
 /// A layer of one stride, padded as [`convolve`] pads.
-pub(super) fn learned(conv: &Conv2d, input: Tensor<4>) -> Tensor<4> {
+pub(in crate::model) fn layer(conv: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     convolve(input, conv.weight.val(), conv.bias.as_ref().map(Param::val), conv.stride[0])
 }
 
@@ -31,7 +28,12 @@ pub(super) fn learned(conv: &Conv2d, input: Tensor<4>) -> Tensor<4> {
 /// # Panics
 ///
 /// As [`conv2d`] does: if shapes or devices do not fit.
-pub(super) fn convolve(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize) -> Tensor<4> {
+pub(in crate::model) fn convolve(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: usize,
+) -> Tensor<4> {
     let [_, _, kernel, width] = weight.dims();
     let options = ConvOptions::new([stride, stride], [padding(kernel), padding(width)], [1, 1], 1);
     let (Some(x), Some(w)) = (on_processor(&input), on_processor(&weight)) else {
@@ -65,11 +67,6 @@ pub(super) fn convolve(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<
         }
     };
     Tensor::from_primitive::<Autodiff<Flex>>(done)
-}
-
-/// What a tensor is to burn on the processor, if it may have gradients.
-fn on_processor<const D: usize>(tensor: &Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>> {
-    tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()
 }
 
 /// A convolution on the way back.
@@ -148,7 +145,7 @@ fn input_gradient(x: &FlexTensor, w: &FlexTensor, gradient: &FlexTensor, options
     let direct = || {
         let shape = shape(x, w, options)?;
         let (w, gradient) = (numbers(w)?, numbers(gradient)?);
-        Some(tensor(batch::input_gradient(shape, gradient.storage(), w.storage())?, x.shape().dims()))
+        Some(tensor(batch::input_gradient(shape, gradient.storage(), w.storage())?, x.shape().dims::<4>()))
     };
     direct().unwrap_or_else(|| Flex::conv2d_x_backward(x.clone(), w.clone(), gradient.clone(), options.clone()))
 }
@@ -157,7 +154,7 @@ fn weight_gradient(x: &FlexTensor, w: &FlexTensor, gradient: &FlexTensor, option
     let direct = || {
         let shape = shape(x, w, options)?;
         let (x, gradient) = (numbers(x)?, numbers(gradient)?);
-        Some(tensor(batch::weight_gradient(shape, x.storage(), gradient.storage())?, w.shape().dims()))
+        Some(tensor(batch::weight_gradient(shape, x.storage(), gradient.storage())?, w.shape().dims::<4>()))
     };
     direct().unwrap_or_else(|| Flex::conv2d_weight_backward(x.clone(), w.clone(), gradient.clone(), options.clone()))
 }
@@ -166,21 +163,11 @@ fn shape(x: &FlexTensor, w: &FlexTensor, options: &ConvOptions<2>) -> Option<Sha
     Shape::of(x.shape().dims(), w.shape().dims(), options.stride[0])
 }
 
-/// A tensor whose storage is its numbers in their order; `None` if these are no `f32`.
-fn numbers(tensor: &FlexTensor) -> Option<FlexTensor> {
-    let tensor = tensor.to_contiguous();
-    (tensor.dtype() == DType::F32 && tensor.storage::<f32>().len() == tensor.shape().num_elements()).then_some(tensor)
-}
-
-fn tensor(values: Vec<f32>, dims: [usize; 4]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, dims))
-}
-
 #[cfg(test)]
 mod tests {
     use burn::nn::PaddingConfig2d;
     use burn::nn::conv::Conv2dConfig;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
     use proptest::prelude::*;
 
     use super::*;
@@ -222,7 +209,7 @@ mod tests {
                 told.extend(conv.bias.as_ref().map(|bias| host("test", bias.val().grad(&grads).unwrap()).unwrap()));
                 told
             };
-            let ours = told(&|images| learned(&conv, images));
+            let ours = told(&|images| layer(&conv, images));
             let theirs = told(&|images| conv.forward(images));
             prop_assert_eq!(ours.len(), theirs.len());
             for (ours, theirs) in ours.iter().zip(&theirs) {
