@@ -124,6 +124,17 @@ impl Case {
     }
 }
 
+/// The lesions of a third of the cases, by how much is there to find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Third {
+    /// Cases with something to find.
+    pub cases: u64,
+    /// The most that is there to find in one of them, mL.
+    pub up_to_ml: Option<f64>,
+    /// Of all of them.
+    pub lesions: Lesions,
+}
+
 /// The scores of many cases. A mean that has no value is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
@@ -151,6 +162,36 @@ pub struct Instance {
     pub hausdorff_95_mm: Option<f64>,
     /// Over all cases.
     pub lesions: Lesions,
+    /// Over thirds of them, from the cases with the least to find to those with the most; the later ones are larger by one if
+    /// they cannot be equal.
+    pub thirds: [Third; 3],
+}
+
+impl Lesions {
+    fn add(&mut self, other: Self) {
+        self.present += other.present;
+        self.found += other.found;
+        self.false_positive += other.false_positive;
+    }
+}
+
+/// Cases in order of the volume that is there, in three parts.
+fn thirds(outcomes: &[Outcome]) -> [Third; 3] {
+    let mut cases: Vec<&CaseScores> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Scored(case) => Some(case),
+            Outcome::TrueNegative | Outcome::FalsePositive(_) => None,
+        })
+        .collect();
+    cases.sort_by(|a, b| a.volumes_ml[0].total_cmp(&b.volumes_ml[0]));
+    let count = cases.len();
+    [0, 1, 2].map(|third| {
+        let some = &cases[count * third / 3..count * (third + 1) / 3];
+        let mut lesions = Lesions::default();
+        some.iter().for_each(|case| lesions.add(case.lesions));
+        Third { cases: some.iter().map(|_| 1).sum(), up_to_ml: some.last().map(|case| case.volumes_ml[0]), lesions }
+    })
 }
 
 impl Instance {
@@ -179,9 +220,7 @@ impl Instance {
                     } else {
                         scores.empty_predictions += 1;
                     }
-                    scores.lesions.present += case.lesions.present;
-                    scores.lesions.found += case.lesions.found;
-                    scores.lesions.false_positive += case.lesions.false_positive;
+                    scores.lesions.add(case.lesions);
                 }
             }
         }
@@ -194,6 +233,7 @@ impl Instance {
             hausdorff_mm: all.value().filter(|mm| mm.is_finite()),
             hausdorff_found_mm: found.value(),
             hausdorff_95_mm: most.value(),
+            thirds: thirds(outcomes),
             ..scores
         }
     }
@@ -241,6 +281,18 @@ mod tests {
             prop_assert_eq!(scores.empty_predictions, missed as u64);
             prop_assert_eq!(scores.hausdorff_mm.is_some(), scores.cases > 0 && missed == 0);
             prop_assert!(scores.lesions.found <= scores.lesions.present);
+            let mut sum = Lesions::default();
+            scores.thirds.iter().for_each(|third| sum.add(third.lesions));
+            prop_assert_eq!(sum, scores.lesions);
+            prop_assert_eq!(scores.thirds.map(|third| third.cases).iter().sum::<u64>(), scores.cases);
+            prop_assert!(scores.thirds.is_sorted_by_key(|third| third.cases));
+            let most: Vec<f64> = scores.thirds.iter().filter_map(|third| third.up_to_ml).collect();
+            prop_assert!(most.is_sorted());
+            let largest = outcomes.iter().map(|outcome| match outcome {
+                Outcome::Scored(case) => case.volumes_ml[0],
+                Outcome::TrueNegative | Outcome::FalsePositive(_) => 0.0,
+            });
+            prop_assert_eq!(most.last().copied().unwrap_or_default().to_bits(), largest.fold(0.0, f64::max).to_bits());
         }
     }
 

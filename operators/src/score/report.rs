@@ -1,7 +1,7 @@
 //! The scores as one page of HTML that needs nothing beside it: tables, plots as SVG, pictures as data.
 
 use super::compare::Comparison;
-use super::instance::Instance;
+use super::instance::{Instance, Lesions, Third};
 use super::picture::{Picture, base64};
 use super::plot::{Plot, Series, Style, escaped};
 use super::statistics::percentile;
@@ -117,6 +117,11 @@ fn section(arm: &Arm, named: bool) -> String {
         "By the protocol of INSTANCE 2022 (means over volumes with hemorrhage)",
         &["", "cases", "empty", "DSC", "RVD", "NSD at 0.42 mm", "HD mm", "HD95 mm", "lesions found", "false lesions"],
         metrics.instance.iter().map(|(name, scores)| per_case(name, scores)),
+    );
+    page += &table(
+        "Lesions, by thirds of the volumes with hemorrhage",
+        &["", "with up to mL", "cases", "lesions found", "sensitivity", "false lesions per case"],
+        metrics.instance.iter().flat_map(|(name, scores)| scores.thirds.iter().map(|third| per_third(name, third))),
     );
     page += &table(
         "Subtypes (slices that show them)",
@@ -262,6 +267,15 @@ fn per_case(name: &str, scores: &Instance) -> Vec<String> {
     let found = format!("{} of {}", scores.lesions.found, scores.lesions.present);
     let rest = [hausdorff, number(scores.hausdorff_95_mm), found, scores.lesions.false_positive.to_string()];
     [vec![escaped(name)], counts.to_vec(), means.to_vec(), rest.to_vec()].concat()
+}
+
+fn per_third(name: &str, third: &Third) -> Vec<String> {
+    let Third { cases, up_to_ml, lesions: Lesions { present, found, false_positive } } = *third;
+    #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts of lesions stay below 2^53")]
+    let share = |of: u64, all: u64| number((all > 0).then(|| of as f64 / all as f64));
+    let found_of = format!("{found} of {present}");
+    [escaped(name), number(up_to_ml), cases.to_string(), found_of, share(found, present), share(false_positive, cases)]
+        .to_vec()
 }
 
 fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
