@@ -392,6 +392,12 @@ impl Node {
         self.make_room()
     }
 
+    /// Where what happens is told.
+    #[must_use]
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
     /// Lets a series go: its result stays, what it was made of leaves memory. The next change of the series brings it back.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use operators::event::ForgettingFailed;
 use operators::record::Digest;
 
 use crate::data::Forgotten;
@@ -69,6 +70,7 @@ pub fn finish(node: &Node, inbox: &Inbox, files: &Files) -> u64 {
             freed
         }
         Err(error) => {
+            node.telemetry().emit(ForgettingFailed);
             tracing::warn!("what was forgotten leaves the disk later: {error:#}");
             0
         }

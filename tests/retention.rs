@@ -184,6 +184,29 @@ fn a_content_that_was_kept_for_another_record_goes_with_it() {
 /// Days between two times that nobody confuses, in milliseconds.
 const DAYS_40: i64 = 40 * 86_400_000;
 
+/// Two studies, the first of them old, in a data folder `to`; `from` keeps what they were published as.
+pub(crate) fn one_of_two_is_old(from: &Path, to: &Path) -> (Vec<Vec<Sent>>, String) {
+    let studies = [study(71, 0, 5), study(71, 1, 5)];
+    let sent: Vec<Vec<Sent>> = studies.iter().map(slices).collect();
+    let node = Served::start(from, &configuration(""));
+    // Both at once, so that they lie in one segment.
+    let mixed: Vec<Sent> = sent[0].iter().zip(&sent[1]).flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
+    assert_eq!(send(node.dicom, &mixed).len(), mixed.len());
+    node.caught_up();
+    assert!(node.drain().0.success());
+    let old = studies[0].study.to_string();
+    aged(&from.join("data"), &to.join("data"), &old);
+    (sent, old)
+}
+
+/// Whether the log and the inbox of a data folder say anything of a study.
+pub(crate) fn mentioned(data: &Path, study: &str) -> [bool; 2] {
+    let data = DataFolder::existing(data).expect("a folder");
+    let log = format!("{:?}", data.entries().expect("a log"));
+    let inbox = format!("{:?}", data.received().expect("readable"));
+    [log.contains(study), inbox.contains(study)]
+}
+
 /// A data folder as it would be if all of a study in it had come so much earlier.
 fn aged(from: &Path, to: &Path, study: &str) {
     let data = DataFolder::existing(from).expect("a folder");
@@ -223,26 +246,12 @@ fn aged(from: &Path, to: &Path, study: &str) {
 #[test]
 fn a_node_forgets_what_is_old_and_takes_it_again() {
     let (first, folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let studies = [study(71, 0, 5), study(71, 1, 5)];
-    let sent: Vec<Vec<Sent>> = studies.iter().map(slices).collect();
-    let node = Served::start(first.path(), &configuration(""));
-    // Both at once, so that they lie in one segment.
-    let mixed: Vec<Sent> = sent[0].iter().zip(&sent[1]).flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
-    assert_eq!(send(node.dicom, &mixed).len(), mixed.len());
-    node.caught_up();
-    assert!(node.drain().0.success());
-    let old = studies[0].study.to_string();
-    aged(&first.path().join("data"), &folder.path().join("data"), &old);
+    let (sent, old) = one_of_two_is_old(first.path(), folder.path());
     let shown = results(&first.path().join("data/results"));
 
     let forgetting = configuration("[retention]\nafter_days = 30\n");
     let data = folder.path().join("data");
-    let mentioned = || {
-        let data = DataFolder::existing(&data).expect("a folder");
-        let log = format!("{:?}", data.entries().expect("a log"));
-        let inbox = format!("{:?}", data.received().expect("readable"));
-        [log.contains(&old), inbox.contains(&old)]
-    };
+    let mentioned = || mentioned(&data, &old);
     let node = Served::start(folder.path(), &configuration(""));
     node.caught_up();
     assert_eq!(mentioned(), [true, true]);

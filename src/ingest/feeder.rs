@@ -9,7 +9,7 @@ use anyhow::bail;
 use crossbeam_channel::Receiver;
 use operators::completion::Completion;
 use operators::dicom::{Instance, read, rejection_note};
-use operators::event::{InboxFollowed, StudiesForgotten, Telemetry};
+use operators::event::{ForgettingFailed, InboxFollowed, StudiesForgotten, Telemetry};
 use operators::record::{Change, Digest, Reason, Rejection, StudyUid};
 use operators::selection::Rules;
 
@@ -178,6 +178,7 @@ impl Feeder {
                 self.telemetry.emit(StudiesForgotten { studies: studies.len(), bytes });
             }
             Err(error) => {
+                self.telemetry.emit(ForgettingFailed);
                 tracing::warn!("studies could not be forgotten: {error:#}");
                 return false;
             }

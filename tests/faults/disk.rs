@@ -12,7 +12,8 @@ use tokio::runtime::Runtime;
 
 use super::sender::{associate, runtime};
 use super::{PATIENCE, names};
-use crate::serve::{batch, kept, results};
+use crate::retention::{mentioned, one_of_two_is_old};
+use crate::serve::{batch, configuration, kept, results, send};
 use crate::support::node::{OPEN, Served};
 use crate::support::slices::{CT, EXPLICIT, Sent, slices, study};
 
@@ -136,4 +137,35 @@ fn a_node_whose_disk_is_nearly_full_refuses_before_it_is_and_takes_again_by_itse
     }
     runtime.block_on(client.release()).expect("a release");
     outlives_it(node, folder.path(), &configuration, &sent);
+}
+
+#[test]
+fn what_cannot_be_forgotten_for_want_of_room_stays_whole_and_goes_later() {
+    let (first, folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let data = folder.path().join("data");
+    let Some(disk) = SmallDisk::mounted("what_cannot_be_forgotten_for_want_of_room", &data, "96M") else { return };
+    let (sent, old) = one_of_two_is_old(first.path(), folder.path());
+    let forgetting = configuration("[retention]\nafter_days = 30\n");
+    let node = Served::start(folder.path(), &configuration(""));
+    node.caught_up();
+    let filler = disk.fill(0);
+    node.reload(folder.path(), &forgetting);
+    node.until("it cannot forget", || node.metric("hemoflow_forgetting_failures_total") >= 1.0);
+    assert!(node.metric("hemoflow_studies_forgotten_total") <= 0.0);
+    assert_eq!(mentioned(&data, &old), [true, true]);
+    fs::remove_file(filler).expect("removed");
+    assert_eq!(send(node.dicom, &sent[1]).len(), sent[1].len(), "it lives");
+    node.kill();
+    assert_eq!(kept(folder.path()), names(&sent.concat()));
+
+    let node = Served::start(folder.path(), &forgetting);
+    node.until("there is room, and the old study is forgotten", || {
+        node.metric("hemoflow_studies_forgotten_total") >= 1.0
+    });
+    node.caught_up();
+    assert_eq!(mentioned(&data, &old), [false, false]);
+    let (status, said) = node.drain();
+    assert!(status.success(), "{said}");
+    assert_eq!(kept(folder.path()), names(&sent[1]));
+    assert_eq!(results(&data.join("results")), results(&first.path().join("data/results")), "what was published stays");
 }

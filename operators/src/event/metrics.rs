@@ -30,6 +30,7 @@ pub struct Metrics {
     pub(super) start_replayed: Gauge,
     pub(super) studies_forgotten: IntCounter,
     pub(super) forgotten_bytes: IntCounter,
+    pub(super) forgetting_failures: IntCounter,
 }
 
 impl Metrics {
@@ -115,6 +116,10 @@ impl Metrics {
             forgotten_bytes: count(
                 "hemoflow_forgotten_bytes_total",
                 "Bytes of log, inbox and payloads that left the disk with them.",
+            )?,
+            forgetting_failures: count(
+                "hemoflow_forgetting_failures_total",
+                "Times that studies, or what the inbox has left of them, could not be forgotten.",
             )?,
             instances_rejected: counter(
                 "hemoflow_instances_rejected_total",

@@ -19,7 +19,7 @@ pub use door::{
 pub use ingest::{InstanceRejected, SlicesReceived};
 pub use metrics::Metrics;
 pub use result::{FrontierMoved, ResultPublished};
-pub use retention::StudiesForgotten;
+pub use retention::{ForgettingFailed, StudiesForgotten};
 pub use stage::{StageAsked, StageRan};
 pub use store::StoreMeasured;
 

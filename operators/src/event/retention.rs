@@ -1,4 +1,4 @@
-//! Events of what is forgotten.
+//! Events of what is forgotten, and of what could not be.
 
 use super::{Event, Metrics};
 
@@ -15,5 +15,15 @@ impl Event for StudiesForgotten {
     fn count(&self, metrics: &Metrics) {
         metrics.studies_forgotten.inc_by(u64::try_from(self.studies).unwrap_or(u64::MAX));
         metrics.forgotten_bytes.inc_by(self.bytes);
+    }
+}
+
+/// Studies, or what the inbox has left of them, could not be forgotten: that is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForgettingFailed;
+
+impl Event for ForgettingFailed {
+    fn count(&self, metrics: &Metrics) {
+        metrics.forgetting_failures.inc();
     }
 }
