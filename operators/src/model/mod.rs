@@ -8,7 +8,7 @@
 //!
 //! An [`Engine`] runs encoder and segmenter: burn, or direct convolutions on the processor, two to four times as fast
 //! there. Training and the sequence head are burn's on every device; on the processor, training does its convolutions
-//! directly as well (`learn`).
+//! directly as well, and its batch normalizations where the batch lies (`learn`).
 //!
 //! **On `cpu` a result does not depend on what else was asked in the same call**: slices go through the encoder and the
 //! segmenter one by one, sequences in batches of a fixed size, padded where there are fewer, and features and logits are
