@@ -13,9 +13,10 @@
 
 use rayon::prelude::*;
 
-use super::anatomy::{self, Anatomy, PARTS, Parts};
+use super::anatomy::Anatomy;
 use super::bleed::Bleeds;
 use super::field::{kernel, mix};
+use super::part::{self, PARTS, Parts};
 use super::shape::{Point, dot, length};
 use super::stream::Stream;
 use super::tissue::{AIR_HU, shown};
@@ -192,7 +193,7 @@ impl Protocol {
                 for ((slot, a), b) in slot.iter_mut().zip(above).zip(below) {
                     *slot = mix(*a, *b, part);
                 }
-                any |= slot[anatomy::HEAD] < GRID_MM;
+                any |= slot[part::HEAD] < GRID_MM;
             }
             for column in 0..self.matrix {
                 let index = row * self.matrix + column;
@@ -200,7 +201,7 @@ impl Protocol {
                 let at = (u - start) / GRID_MM;
                 let low = at as usize;
                 let (left, right) = (&line[low], &line[low + 1]);
-                if !any || (left[anatomy::HEAD] > GRID_MM && right[anatomy::HEAD] > GRID_MM) {
+                if !any || (left[part::HEAD] > GRID_MM && right[part::HEAD] > GRID_MM) {
                     sum[index] += weight * self.surroundings(u, v);
                     continue;
                 }
@@ -225,13 +226,13 @@ impl Protocol {
         let outside = anatomy.outside(quick);
         if outside > 14.0 {
             let mut parts = [0.0; PARTS];
-            parts[anatomy::HEAD] = outside;
-            parts[anatomy::CAVITY] = outside;
+            parts[part::HEAD] = outside;
+            parts[part::CAVITY] = outside;
             return parts;
         }
         let h = anatomy.place(p);
         let mut parts = anatomy.at(h, bleeds.before(h));
-        if parts[anatomy::CAVITY] < 4.0 {
+        if parts[part::CAVITY] < 4.0 {
             bleeds.add(anatomy, h, &mut parts);
         }
         parts

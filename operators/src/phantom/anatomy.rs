@@ -7,68 +7,9 @@
 //! Confounders (calcifications, old infarcts, dense sinuses, atrophy) are drawn without regard to bleeds.
 
 use super::field::{Field, mix};
+use super::part::{self, PARTS, Parts};
 use super::shape::{Point, dot, ellipsoid, join, length, meet, minus, ramp, segment};
 use super::stream::Stream;
-
-/// How many numbers describe a point: those named below, then the bleeds.
-pub(super) const PARTS: usize = 36;
-/// Numbers that describe a point.
-pub(super) type Parts = [f32; PARTS];
-
-/// Signed distance to the skin.
-pub(super) const HEAD: usize = 0;
-/// Signed distance to the inner table: negative inside the cranial cavity.
-pub(super) const CAVITY: usize = 1;
-/// Thickness of the skull.
-pub(super) const SKULL: usize = 2;
-/// Thickness of the muscle on the skull.
-pub(super) const MUSCLE: usize = 3;
-/// Signed distance to the surface of the brain, sulci bridged.
-pub(super) const BRAIN: usize = 4;
-/// Signed distance to the middle of the nearest sulcus.
-pub(super) const SULCUS: usize = 5;
-/// How far below the bottom of the sulci.
-pub(super) const BELOW_SULCI: usize = 6;
-/// Signed distance to the midline, to the left.
-pub(super) const MIDLINE: usize = 7;
-/// How far inside the parts that join the hemispheres: no fissure there.
-pub(super) const JOINED: usize = 8;
-/// Signed distance to the ventricles.
-pub(super) const VENTRICLE: usize = 9;
-/// Signed distance to the cisterns and the lateral fissures.
-pub(super) const CISTERN: usize = 10;
-/// Signed distance to the deep gray nuclei.
-pub(super) const DEEP: usize = 11;
-/// Signed distance to falx and tentorium.
-pub(super) const DURA: usize = 12;
-/// Signed distance to the dural sinuses and large arteries.
-pub(super) const VESSEL: usize = 13;
-/// Signed distance to air inside bone and face.
-pub(super) const AIR: usize = 14;
-/// Signed distance to the bones of the skull base.
-pub(super) const BASE: usize = 15;
-/// Signed distance to the orbits.
-pub(super) const ORBIT: usize = 16;
-/// Signed distance to what is soft in an orbit.
-pub(super) const EYE: usize = 17;
-/// Signed distance to calcifications.
-pub(super) const CALCIUM: usize = 18;
-/// Signed distance to old infarcts.
-pub(super) const INFARCT: usize = 19;
-/// HU to add to brain: texture, faint white matter.
-pub(super) const TEXTURE: usize = 20;
-/// HU to add to the image: hardening of the beam, streaks.
-pub(super) const SHADE: usize = 21;
-/// Signed distance to the edema around a bleed.
-pub(super) const EDEMA: usize = 22;
-/// 1 in brain stem and cerebellum, 0 in the cerebrum.
-pub(super) const HIND: usize = 23;
-/// Bone structure in the face and below the skull: a random amount.
-pub(super) const ROUGH: usize = 24;
-/// Signed distance to the first of the five kinds of bleed; the others follow.
-pub(super) const BLEED: usize = 26;
-/// HU of the first of the five kinds of bleed; the others follow.
-pub(super) const BLEED_HU: usize = 31;
 
 /// Half axes of the cranial cavity above the widest plane, mm.
 const CAVITY_AXES: Point = [67.0, 84.0, 76.0];
@@ -288,7 +229,7 @@ impl Anatomy {
     /// All that is known of a point of the placed head; `g` is where it came from before a bleed pushed it.
     pub(super) fn at(&self, h: Point, g: Point) -> Parts {
         let mut parts = [0.0; PARTS];
-        parts[BLEED..BLEED + 5].fill(99.0);
+        parts[part::BLEED..part::BLEED + 5].fill(99.0);
         let [x, y, z] = h;
         let wander = self.coarse.at(h);
         let grain = self.fine.at(h);
@@ -309,12 +250,12 @@ impl Anatomy {
         let muscle = 7.0 * temple * ramp(60.0, 30.0, y) * ramp(-62.0, -48.0, y) + 14.0 * nape;
         let muscle = muscle + self.swelling.as_ref().map_or(0.0, |swelling| swelling.at(h));
         let scalp = self.scalp_mm + 0.6 * wander + 1.3 * ramp(20.0, 70.0, y) + muscle;
-        parts[SKULL] = skull;
-        parts[MUSCLE] = muscle;
-        parts[CAVITY] = cavity;
-        parts[BASE] = base;
-        parts[ROUGH] = grain + 0.7 * wander;
-        parts[HEAD] = self.skin(h, skull + scalp);
+        parts[part::SKULL] = skull;
+        parts[part::MUSCLE] = muscle;
+        parts[part::CAVITY] = cavity;
+        parts[part::BASE] = base;
+        parts[part::ROUGH] = grain + 0.7 * wander;
+        parts[part::HEAD] = self.skin(h, skull + scalp);
         self.face(h, &mut parts, grain);
 
         // Brain.
@@ -325,9 +266,9 @@ impl Anatomy {
         let gap = self.gap_mm * (1.0 + 0.5 * wander).max(0.2) * (1.0 + 0.6 * ramp(-20.0, -70.0, y));
         let brain = cavity + gap;
         let depth = -brain;
-        parts[BRAIN] = brain;
+        parts[part::BRAIN] = brain;
         let is_hind = ramp(-1.0, 1.0, hind);
-        parts[HIND] = is_hind;
+        parts[part::HIND] = is_hind;
         let rho = length([g[0] / CAVITY_AXES[0], g[1] / CAVITY_AXES[1], (g[2] - WIDEST) / CAVITY_AXES[2]]).max(0.25);
         let outward = 0.25 + 0.75 * 0.93 / rho;
         let crest = [g[0] * outward, g[1] * outward, (g[2] - WIDEST) * outward + WIDEST];
@@ -336,29 +277,29 @@ impl Anatomy {
         if is_hind > 0.5 {
             bottom = depth - 7.0;
         }
-        parts[SULCUS] = if is_hind > 0.5 { 2.6 * grain } else { folds };
-        parts[BELOW_SULCI] = bottom;
-        parts[MIDLINE] = g[0] + 0.5 * wander;
+        parts[part::SULCUS] = if is_hind > 0.5 { 2.6 * grain } else { folds };
+        parts[part::BELOW_SULCI] = bottom;
+        parts[part::MIDLINE] = g[0] + 0.5 * wander;
         let callosum = ellipsoid([0.0, g[1] + 1.0, g[2] - 4.0], [1.0e3, 37.0, 29.0]);
-        parts[JOINED] = if is_hind > 0.5 { 9.0 } else { -callosum };
+        parts[part::JOINED] = if is_hind > 0.5 { 9.0 } else { -callosum };
 
         let [lateral, rest] = self.ventricles(g);
-        parts[VENTRICLE] = lateral.min(rest) + 0.35 * wander;
+        parts[part::VENTRICLE] = lateral.min(rest) + 0.35 * wander;
         let bent = [
             g[0] + 1.6 * wander,
             g[1] + 2.5 * self.coarse.at([h[2], h[0], h[1]]),
             g[2] + 2.4 * self.coarse.at([h[1], h[2], h[0]]),
         ];
-        parts[CISTERN] = cisterns(g, bent, 0.35 + self.atrophy, below) + 0.4 * wander + 0.2 * grain;
+        parts[part::CISTERN] = cisterns(g, bent, 0.35 + self.atrophy, below) + 0.4 * wander + 0.2 * grain;
         let nuclei = nuclei(g).min(lateral.min(rest) - 0.6 + 3.0 * ramp(18.0, 8.0, rest));
-        parts[DEEP] = nuclei + 0.6 * wander;
-        parts[TEXTURE] =
+        parts[part::DEEP] = nuclei + 0.6 * wander;
+        parts[part::TEXTURE] =
             0.8 * wander + 0.7 * grain - self.faint_hu * ramp(12.0, 0.0, lateral + 2.0 * wander) * ramp(-4.0, 6.0, z);
-        parts[INFARCT] = self
+        parts[part::INFARCT] = self
             .infarcts
             .iter()
             .fold(60.0, |d, (center, axes)| d.min(ellipsoid(minus(g, *center), *axes) + 2.0 * wander + 0.8 * grain));
-        parts[EDEMA] = 60.0;
+        parts[part::EDEMA] = 60.0;
 
         // Dura, vessels, calcifications.
         let falx_depth =
@@ -366,12 +307,12 @@ impl Anatomy {
         let falx = if self.falx { ((x + 0.5 * wander).abs() - 0.55).max(depth - falx_depth).max(below) } else { 9.0 };
         let sheet = below.abs() * 0.5 - 0.5;
         let tent = sheet.max(-(length([x * 1.1, (y - 18.0) * 0.9, 0.0]) - 21.0)).max(-behind);
-        parts[DURA] = falx.min(tent);
+        parts[part::DURA] = falx.min(tent);
         let triangle = (side * 1.2 + depth * 0.75 - 4.2).max(-z - 14.0).max(-y - 62.0 + 0.6 * z.min(20.0));
         let transverse = (below.abs() - 3.0 + 0.35 * depth).max(depth - 6.5).max(24.0 - y);
         let arteries = arteries(g);
-        parts[VESSEL] = triangle.min(transverse).min(arteries);
-        parts[CALCIUM] = self.calcium.iter().fold(40.0, |d: f32, (center, radius)| {
+        parts[part::VESSEL] = triangle.min(transverse).min(arteries);
+        parts[part::CALCIUM] = self.calcium.iter().fold(40.0, |d: f32, (center, radius)| {
             let from = minus([g[0], g[1], g[2]], *center);
             d.min(length(from) - radius * (1.0 + 0.35 * grain))
         });
@@ -380,7 +321,7 @@ impl Anatomy {
         let closed = ramp(-32.0, -14.0, z);
         let rim = libm::expf(cavity.min(0.0) / self.hardening_mm);
         let band = ramp(38.0, 26.0, side) * ramp(16.0, 4.0, (y - 14.0).abs()) * ramp(12.0, 3.0, (z + 36.0).abs());
-        parts[SHADE] = self.hardening_hu * (rim * (0.35 + 0.65 * closed) - band)
+        parts[part::SHADE] = self.hardening_hu * (rim * (0.35 + 0.65 * closed) - band)
             + (1.0 - closed) * 2.0 * self.coarse.at([0.4 * x, y * 1.6, z]);
         parts
     }
@@ -401,14 +342,14 @@ impl Anatomy {
         let [x, y, z] = h;
         let p = [x.abs(), y, z];
         let at = |center: Point, axes: Point| ellipsoid(minus(p, center), axes);
-        let wander = parts[ROUGH];
+        let wander = parts[part::ROUGH];
         let globe = length(minus(p, [31.0, -72.0, -30.0])) - 11.8;
         let cone = segment(p, [30.0, -76.0, -30.0], [15.0, -40.0, -27.0], [16.5, 4.0]);
-        parts[ORBIT] = cone;
+        parts[part::ORBIT] = cone;
         let nerve = segment(p, [31.0, -62.0, -30.0], [14.0, -38.0, -26.0], [1.8, 2.0]);
         let lateral = segment(p, [42.0, -66.0, -30.0], [18.0, -40.0, -27.0], [1.6, 2.0]);
         let medial = segment(p, [20.0, -66.0, -30.0], [14.0, -41.0, -27.0], [1.6, 2.0]);
-        parts[EYE] = globe.min(nerve).min(lateral).min(medial);
+        parts[part::EYE] = globe.min(nerve).min(lateral).min(medial);
         let sphenoid = at([5.0, -22.0, -41.0], [9.0, 12.0, 8.0]) + 0.8 * wander;
         let ethmoid = (at([5.0, -58.0, -36.0], [8.5, 20.0, 15.0])).max(1.0 - 1.5 * grain.abs() + 0.4);
         let frontal = at([11.0, -87.5, -8.0], [13.0, 4.0, 13.0]) + 1.4 * wander;
@@ -416,7 +357,7 @@ impl Anatomy {
         let nasal = at([4.0, -68.0, -60.0], [5.0, 30.0, 12.0]).max(0.6 - 1.2 * grain);
         let throat = at([0.0, -22.0, -72.0], [10.0, 9.0, 18.0]);
         let mastoid = at([55.0, 30.0, -40.0], [12.0, 15.0, 15.0]).max(1.8 * (self.petrous_air - grain));
-        parts[AIR] = sphenoid.min(ethmoid).min(frontal).min(maxillary).min(nasal).min(throat).min(mastoid);
+        parts[part::AIR] = sphenoid.min(ethmoid).min(frontal).min(maxillary).min(nasal).min(throat).min(mastoid);
     }
 }
 

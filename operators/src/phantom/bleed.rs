@@ -7,7 +7,8 @@
 //! Volumes, HU and numbers of lesions: 1,873 lesions of 192 BHSD scans as tabulated in CC0 data of
 //! github.com/DIDSR/framework-for-synthetic-ICH-to-assess-AI-generalizability; quantiles are interpolated in the logarithm.
 
-use super::anatomy::{self, Anatomy, Parts, tentorium, unit};
+use super::anatomy::{Anatomy, tentorium, unit};
+use super::part::{self, Parts};
 use super::shape::{Point, dot, length, minus};
 use super::stream::Stream;
 use crate::labels::Subtype;
@@ -171,12 +172,12 @@ impl Bleeds {
         for lesion in &self.lesions {
             let distance = lesion.growth(anatomy, h, parts) - lesion.bound;
             let slot = lesion.kind.index();
-            if distance < parts[anatomy::BLEED + slot] {
-                parts[anatomy::BLEED + slot] = distance;
-                parts[anatomy::BLEED_HU + slot] = lesion.hu;
+            if distance < parts[part::BLEED + slot] {
+                parts[part::BLEED + slot] = distance;
+                parts[part::BLEED_HU + slot] = lesion.hu;
             }
             if lesion.edema_mm > 0.0 {
-                parts[anatomy::EDEMA] = parts[anatomy::EDEMA].min(distance - lesion.edema_mm);
+                parts[part::EDEMA] = parts[part::EDEMA].min(distance - lesion.edema_mm);
             }
         }
     }
@@ -262,7 +263,7 @@ impl Lesion {
     /// The growth at a point: mm from where the bleed starts, outside its compartment large.
     fn growth(&self, anatomy: &Anatomy, h: Point, parts: &Parts) -> f32 {
         let from = minus(h, self.center);
-        let cavity = parts[anatomy::CAVITY];
+        let cavity = parts[part::CAVITY];
         match &self.growth {
             Growth::Clot { axes, rough } => {
                 let size = length([from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]]);
@@ -282,7 +283,7 @@ impl Lesion {
                 radius + 1.2 * anatomy.wander(h) + wrong + far
             }
             Growth::Falx { side } => {
-                let off = side * parts[anatomy::MIDLINE] - 0.4;
+                let off = side * parts[part::MIDLINE] - 0.4;
                 let sheet = off.abs() * 5.0 + if off < 0.0 { 30.0 } else { 0.0 };
                 let deep = (-cavity - 24.0).max(0.0) * 4.0;
                 length([sheet, 0.55 * from[1], from[2]]) + deep + 1.5 * anatomy.wander(h)
@@ -307,10 +308,10 @@ impl Lesion {
     fn share(&self, parts: &Parts) -> f32 {
         let inside = |distance: f32| (0.5 - distance).clamp(0.0, 1.0);
         match self.kind {
-            Subtype::Epidural | Subtype::Subdural => inside(parts[anatomy::CAVITY] + 1.0),
-            Subtype::Intraparenchymal => inside(parts[anatomy::BRAIN]),
-            Subtype::Intraventricular => inside(parts[anatomy::VENTRICLE]),
-            Subtype::Subarachnoid => inside(fluid(parts, 0.8)).min(inside(parts[anatomy::CAVITY])),
+            Subtype::Epidural | Subtype::Subdural => inside(parts[part::CAVITY] + 1.0),
+            Subtype::Intraparenchymal => inside(parts[part::BRAIN]),
+            Subtype::Intraventricular => inside(parts[part::VENTRICLE]),
+            Subtype::Subarachnoid => inside(fluid(parts, 0.8)).min(inside(parts[part::CAVITY])),
         }
     }
 
@@ -338,14 +339,14 @@ impl Lesion {
 #[inline]
 pub(super) fn fluid(parts: &Parts, wide: f32) -> f32 {
     let over = |x: f32| x.max(0.0);
-    let below = over(parts[anatomy::BELOW_SULCI]);
+    let below = over(parts[part::BELOW_SULCI]);
     // Sulci narrow downward.
-    let narrow = 0.045 * over(-parts[anatomy::BRAIN]);
-    let sulcus = (below * below + parts[anatomy::SULCUS] * parts[anatomy::SULCUS]).sqrt() + narrow;
-    let joined = over(parts[anatomy::JOINED]);
-    let fissure = (joined * joined + parts[anatomy::MIDLINE] * parts[anatomy::MIDLINE]).sqrt();
+    let narrow = 0.045 * over(-parts[part::BRAIN]);
+    let sulcus = (below * below + parts[part::SULCUS] * parts[part::SULCUS]).sqrt() + narrow;
+    let joined = over(parts[part::JOINED]);
+    let fissure = (joined * joined + parts[part::MIDLINE] * parts[part::MIDLINE]).sqrt();
     // The brain's own surface counts as well: fluid lies on it.
-    (sulcus.min(fissure) - wide).min(parts[anatomy::CISTERN] - 0.5 * wide).min(-parts[anatomy::BRAIN] - 0.3 * wide)
+    (sulcus.min(fissure) - wide).min(parts[part::CISTERN] - 0.5 * wide).min(-parts[part::BRAIN] - 0.3 * wide)
 }
 
 /// The kinds of bleed of a positive study: 1 to 5 of them as often as in BHSD, each as often as in scans.

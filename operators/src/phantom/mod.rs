@@ -22,6 +22,7 @@ mod bleed;
 mod field;
 mod note;
 mod object;
+mod part;
 mod shape;
 mod stream;
 mod tissue;

@@ -22,7 +22,7 @@ fn with_threads(threads: usize) -> String {
 }
 
 /// HU of the voxels for which `keep` holds of the parts there, at plane `height` of the head.
-fn hu_where(anatomy: &Anatomy, height: f32, keep: impl Fn(&anatomy::Parts) -> bool) -> Vec<f32> {
+fn hu_where(anatomy: &Anatomy, height: f32, keep: impl Fn(&part::Parts) -> bool) -> Vec<f32> {
     let mut found = Vec::new();
     for y in -90_i16..90 {
         for x in -75_i16..75 {
@@ -187,16 +187,13 @@ fn planes_step_along_the_normal_and_all_forms_give_hu() {
 #[test]
 fn tissues_have_their_hu() {
     let anatomy = Anatomy::new(4, 0);
-    let deep = |parts: &anatomy::Parts| {
-        parts[anatomy::BRAIN] < -2.0 && parts[anatomy::INFARCT] > 5.0 && parts[anatomy::CALCIUM] > 3.0
-    };
-    let fluid = hu_where(&anatomy, 16.0, |parts| parts[anatomy::VENTRICLE] < -1.5 && parts[anatomy::CALCIUM] > 3.0);
-    let white = hu_where(&anatomy, 45.0, |parts| {
-        deep(parts) && parts[anatomy::BRAIN] < -28.0 && parts[anatomy::MIDLINE].abs() > 8.0
-    });
-    let skull =
-        hu_where(&anatomy, 30.0, |parts| (1.8..2.0).contains(&parts[anatomy::CAVITY]) && parts[anatomy::SKULL] > 4.0);
-    let air = hu_where(&anatomy, 30.0, |parts| parts[anatomy::HEAD] > 1.0);
+    let deep =
+        |parts: &part::Parts| parts[part::BRAIN] < -2.0 && parts[part::INFARCT] > 5.0 && parts[part::CALCIUM] > 3.0;
+    let fluid = hu_where(&anatomy, 16.0, |parts| parts[part::VENTRICLE] < -1.5 && parts[part::CALCIUM] > 3.0);
+    let white =
+        hu_where(&anatomy, 45.0, |parts| deep(parts) && parts[part::BRAIN] < -28.0 && parts[part::MIDLINE].abs() > 8.0);
+    let skull = hu_where(&anatomy, 30.0, |parts| (1.8..2.0).contains(&parts[part::CAVITY]) && parts[part::SKULL] > 4.0);
+    let air = hu_where(&anatomy, 30.0, |parts| parts[part::HEAD] > 1.0);
     assert!(!fluid.is_empty() && (3.0..15.0).contains(&mean(&fluid)), "fluid {}", mean(&fluid));
     assert!(!white.is_empty() && (20.0..31.0).contains(&mean(&white)), "white matter {}", mean(&white));
     assert!(!skull.is_empty() && (400.0..1500.0).contains(&mean(&skull)), "skull {}", mean(&skull));
