@@ -12,10 +12,10 @@
 //! ready runs meanwhile, and what comes in more urgent ends the wait and goes first. What is less urgent does not run
 //! meanwhile, so deadlines are to be short beside a batch. A [`Urgency::Stat`] question waits for no company.
 //!
-//! **Nobody starves.** A class that waits while [`PATIENCE`] batches of more urgent ones pass, for each step between it
-//! and the most urgent that waits, leads one batch, of its oldest question's desk and without company's wait. Routine
-//! work so waits for at most `PATIENCE + 1` batches and background work for at most `2 * PATIENCE + 1`. Stat gives way
-//! only to what stat questions themselves have held up for [`PATIENCE`] batches.
+//! **Nobody starves.** A class that waits while [`PATIENCE`] batches of others pass, for each step between it and the most
+//! urgent that waits, leads one batch, of its oldest question's desk and without company's wait. Routine work so waits for
+//! at most `PATIENCE + 1` batches and background work for at most `2 * PATIENCE + 1`. Stat gives way only to what
+//! [`PATIENCE`] batches have passed, all of stat questions but for one of the background, which was held up as well.
 //!
 //! **The end.** The threads end when all handles of all desks are dropped and what waited is answered. An error, a panic
 //! or a wrong number of answers is reported as a [`Fault`] that names the desk; then all threads stop, what waits is

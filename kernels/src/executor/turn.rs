@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Urgency;
 
-/// Batches of more urgent questions that a class lets pass, for each step of urgency, before it leads one itself.
+/// Batches of others that a class lets pass, for each step between it and the most urgent question, before it leads one itself.
 pub const PATIENCE: usize = 8;
 
 /// Where the questions of a desk stand.
@@ -28,7 +28,7 @@ pub(super) enum Turn {
 /// What has led so far, as far as it matters.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Batches of more urgent questions that have passed each urgency since it last led or had nothing to ask.
+    /// Batches of others that have passed each urgency since it last led or had nothing to ask.
     passed: [usize; 3],
 }
 
@@ -55,8 +55,8 @@ impl Turns {
         match ready.min_by_key(|(asked, index, _)| (*asked, *index)) {
             Some((_, desk, _)) => {
                 self.passed[urgency.index()] = 0;
-                for later in Urgency::ALL.into_iter().filter(|other| *other > urgency) {
-                    self.passed[later.index()] += 1;
+                for other in Urgency::ALL.into_iter().filter(|other| *other != urgency) {
+                    self.passed[other.index()] += 1;
                 }
                 Turn::Lead { desk, urgency }
             }
@@ -129,6 +129,22 @@ mod tests {
                 prop_assert!(since <= patient * PATIENCE + 1, "{} batches passed it", since);
             }
         }
+    }
+
+    #[test]
+    fn what_was_held_up_before_does_not_hold_up_others_twice() {
+        let epoch = Instant::now();
+        let asked = |urgencies: [bool; 3]| standings(epoch, &[(urgencies.map(|asks| asks.then_some(0)), Some(0))]);
+        let (flood, all, calm) = (asked([true, false, true]), asked([true, true, true]), asked([false, true, true]));
+        let rounds = [vec![flood; PATIENCE], vec![calm.clone()], vec![all; PATIENCE], vec![calm]].concat();
+        let mut turns = Turns::default();
+        let led: Vec<Turn> = rounds.iter().map(|desks| turns.next(desks, epoch)).collect();
+        let leads = |urgency| Turn::Lead { desk: 0, urgency };
+        let before = [vec![leads(Urgency::Stat); PATIENCE], vec![leads(Urgency::Background)]].concat();
+        let after =
+            [vec![leads(Urgency::Stat); PATIENCE - 1], [Urgency::Routine, Urgency::Background].map(leads).to_vec()]
+                .concat();
+        assert_eq!(led, [before, after].concat());
     }
 
     #[test]
