@@ -1,13 +1,10 @@
 //! Command sets (PS3.7 annex E): implicit little endian elements of group 0000.
 
-use std::panic::AssertUnwindSafe;
-
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
-use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
+use operators::dicom::data_set;
 
 use super::status::Status;
 
@@ -92,12 +89,8 @@ impl Command {
         if !is_flat(bytes) {
             return Err("a command set that is no row of elements");
         }
-        let Some(syntax) = TransferSyntaxRegistry.get(IMPLICIT_VR_LITTLE_ENDIAN.uid()) else {
-            return Err("implicit little endian is not known");
-        };
-        let parse = AssertUnwindSafe(|| InMemDicomObject::read_dataset_with_ts(bytes, syntax));
-        let parsed = std::panic::catch_unwind(parse).map_err(|_| "a command set that breaks the parser")?;
-        let set = parsed.map_err(|_| "a command set that cannot be parsed")?;
+        let set =
+            data_set(bytes, IMPLICIT_VR_LITTLE_ENDIAN.uid()).map_err(|_| "a command set that cannot be parsed")?;
         let number = |tag: Tag| set.get(tag).and_then(|element| element.value().to_int::<u16>().ok());
         let text = |tags: [Tag; 2]| {
             let found = tags.into_iter().find_map(|tag| set.get(tag)?.value().to_str().ok());
@@ -232,6 +225,14 @@ mod tests {
         let mut cut = Command::request(Operation::Echo, 1, "1.2", "").write().expect("a form");
         cut.truncate(20);
         assert!(Command::read(&cut).is_err());
+    }
+
+    #[test]
+    fn a_command_set_that_a_parser_would_read_from_another_place_is_refused() {
+        // Five bytes of numbers of four: what stands behind them would be read from one byte too early.
+        let part = b"\0\0\0\0\x05\0\0\0\x01\x02\x03\x04\x05";
+        let bytes = [&part[..], &Command::request(Operation::Echo, 1, "1.2", "").write().expect("a form")].concat();
+        assert_eq!(Command::read(&bytes), Err("a command set that cannot be parsed"));
     }
 
     #[test]

@@ -167,8 +167,13 @@ impl Feeder {
         finish(&self.node, &inbox, &Files::default());
         let Some(begin_ms) = begin(now_ms(), after_days) else { return false };
         let studies = forgotten(touched(&self.node, &inbox), begin_ms);
+        if studies.is_empty() {
+            return false;
+        }
         // What nothing tells of any more is not published again.
-        if studies.is_empty() || !self.written.settle() {
+        if !self.written.settle() {
+            self.telemetry.emit(ForgettingFailed);
+            tracing::warn!("studies could not be forgotten: their results cannot be written");
             return false;
         }
         let until = (self.reader.position(), begin_ms);
