@@ -55,7 +55,7 @@ impl Turns {
         match ready.min_by_key(|(asked, index, _)| (*asked, *index)) {
             Some((_, desk, _)) => {
                 self.passed[urgency.index()] = 0;
-                for other in Urgency::ALL.into_iter().filter(|other| *other != urgency) {
+                for other in Urgency::ALL.into_iter().filter(|other| *other != urgency && waits[other.index()]) {
                     self.passed[other.index()] += 1;
                 }
                 Turn::Lead { desk, urgency }
