@@ -23,6 +23,9 @@ pub struct Phantom {
     /// Rows and columns of each slice
     #[arg(long, default_value_t = 512, value_name = "N")]
     pub matrix: usize,
+    /// After each study with a hemorrhage its twin too: the same head without one, another study of the same patient
+    #[arg(long)]
+    pub twins: bool,
     /// What to write
     #[arg(long, value_delimiter = ',', default_values = ["dicom", "nifti"], value_name = "FORMAT")]
     pub format: Vec<Format>,

@@ -24,13 +24,21 @@ pub(super) fn phantom(arguments: &Phantom, console: &mut Console) -> anyhow::Res
         ..PhantomConfig::default()
     };
     let mut writer = LayoutWriter::create(&arguments.out, arguments.layout, arguments.format.contains(&Format::Dicom))?;
-    let (mut slices, mut positive) = (0, 0);
+    let (mut studies, mut slices, mut positive) = (0, 0, 0);
     for start in (0..arguments.studies).step_by(usize::try_from(CHUNK)?) {
         let end = arguments.studies.min(start + CHUNK);
-        let studies: Vec<PhantomStudy> =
-            (start..end).into_par_iter().map(|index| phantom::study(&config, index)).collect();
-        for study in &studies {
+        let made: Vec<Vec<PhantomStudy>> = (start..end)
+            .into_par_iter()
+            .map(|index| {
+                let study = phantom::study(&config, index);
+                let positive = study.slices.iter().any(|slice| slice.labels().any);
+                let twin = (arguments.twins && positive).then(|| phantom::twin(&config, index));
+                std::iter::once(study).chain(twin).collect()
+            })
+            .collect();
+        for study in made.iter().flatten() {
             writer.add(study)?;
+            studies += 1;
             slices += study.slices.len();
             positive += study.slices.iter().filter(|slice| slice.labels().any).count();
         }
@@ -38,12 +46,11 @@ pub(super) fn phantom(arguments: &Phantom, console: &mut Console) -> anyhow::Res
     }
     writer.finish().with_context(|| format!("the data set {}", arguments.out.display()))?;
     console.line(format!(
-        "{} studies, {slices} slices, {positive} of them with hemorrhage, in {}",
-        arguments.studies,
+        "{studies} studies, {slices} slices, {positive} of them with hemorrhage, in {}",
         arguments.out.display()
     ))?;
     console.json(&serde_json::json!({
-        "studies": arguments.studies, "slices": slices, "positive_slices": positive, "seed": arguments.seed,
+        "studies": studies, "slices": slices, "positive_slices": positive, "seed": arguments.seed,
     }))?;
     Ok(Exit::Done)
 }

@@ -122,7 +122,7 @@ impl Anatomy {
             gap_mm: 0.3 + 3.2 * atrophy * skull.unit(),
             falx: skull.chance(0.9),
             petrous_air: skull.range(-0.5, 0.6),
-            hardening_hu: skull.range(4.0, 18.0),
+            hardening_hu: skull.range(4.0, 30.0),
             hardening_mm: stream("hardening").range(4.5, 9.0),
             swelling: Swelling::draw(&mut stream("swelling")),
             faint_hu: if atrophy > 0.3 { skull.range(0.0, 8.0) } else { 0.0 },

@@ -147,11 +147,23 @@ pub struct PhantomPatient {
 /// Study `index` of the phantoms that `config` describes.
 #[must_use]
 pub fn study(config: &PhantomConfig, index: u64) -> PhantomStudy {
+    let positive = Stream::new(config.seed, index, "label").chance(config.positive_share as f32);
+    made(config, index, positive, ["study", "series", "instance"])
+}
+
+/// The twin of study `index`: the same head, patient and scanner, down to the noise, without a bleed. Its UIDs are its own. What
+/// tells the two apart is the bleed and nothing else.
+#[must_use]
+pub fn twin(config: &PhantomConfig, index: u64) -> PhantomStudy {
+    made(config, index, false, ["twin study", "twin series", "twin instance"])
+}
+
+/// A study with UIDs derived from the names of its entities: study, series, instance.
+fn made(config: &PhantomConfig, index: u64, positive: bool, entities: [&str; 3]) -> PhantomStudy {
     let seed = config.seed;
     let matrix = config.matrix.max(32);
     let anatomy = Anatomy::new(seed, index);
     let protocol = Protocol::new(seed, index, matrix, config.slices);
-    let positive = Stream::new(seed, index, "label").chance(config.positive_share as f32);
     let covers = |h| protocol.covers(&anatomy, h);
     let bleeds = if positive { Bleeds::new(seed, index, &anatomy, &covers) } else { Bleeds::default() };
     let scanned = acquire::scan(&protocol, &anatomy, &bleeds, seed, index);
@@ -164,13 +176,17 @@ pub fn study(config: &PhantomConfig, index: u64) -> PhantomStudy {
         }
     }
     let count = scanned.len();
-    let slices = scanned.into_iter().enumerate();
+    let [study, series, instance] = entities;
+    let slices = scanned.into_iter().enumerate().filter_map(|(place, slice)| {
+        let instance = InstanceUid::derived(&name(seed, index, instance, place));
+        finished(&protocol, instance, count, place, slice)
+    });
     PhantomStudy {
-        study: StudyUid::derived(&name(seed, index, "study", 0)),
-        series: SeriesUid::derived(&name(seed, index, "series", 0)),
+        study: StudyUid::derived(&name(seed, index, study, 0)),
+        series: SeriesUid::derived(&name(seed, index, series, 0)),
         seed,
         index,
-        slices: slices.filter_map(|(place, slice)| finished(&protocol, seed, index, count, place, slice)).collect(),
+        slices: slices.collect(),
         truth,
         patient: patient(seed, index),
         tilt_degrees: protocol.tilt_degrees,
@@ -178,7 +194,7 @@ pub fn study(config: &PhantomConfig, index: u64) -> PhantomStudy {
 }
 
 /// A slice in its stored form, with its plane; `None` for a plane that is none, which protocols do not make.
-fn finished(p: &Protocol, seed: u64, index: u64, count: usize, place: usize, slice: Scanned) -> Option<PhantomSlice> {
+fn finished(p: &Protocol, instance: InstanceUid, count: usize, place: usize, slice: Scanned) -> Option<PhantomSlice> {
     let [height, thick] = *p.planes.get(place)?;
     let pixel = f64::from(p.pixel_mm);
     let [cos, sin] = p.tilt.map(f64::from);
@@ -203,7 +219,7 @@ fn finished(p: &Protocol, seed: u64, index: u64, count: usize, place: usize, sli
     let rescale = Rescale::new(1.0, intercept_hu)?;
     let number = if p.downward { count - place } else { place + 1 };
     Some(PhantomSlice {
-        instance: InstanceUid::derived(&name(seed, index, "instance", place)),
+        instance,
         number: u32::try_from(number).ok()?,
         geometry,
         plane: Plane { rows: p.matrix, columns: p.matrix, values, rescale },

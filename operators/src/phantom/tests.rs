@@ -77,6 +77,20 @@ fn a_negative_study_shows_nothing_and_is_the_positive_one_otherwise() {
 }
 
 #[test]
+fn a_twin_is_the_same_head_without_a_bleed() {
+    let [bled, healthy] = [1.0, 0.0].map(|positive_share| study(&PhantomConfig { positive_share, ..SMALL }, 0));
+    let twin = twin(&SMALL, 0);
+    assert_eq!((&twin.patient, twin.truth), (&bled.patient, Truth::default()));
+    assert!(twin.study != bled.study && twin.series != bled.series);
+    assert_eq!(twin.slices.len(), healthy.slices.len());
+    for ((twin, healthy), bled) in twin.slices.iter().zip(&healthy.slices).zip(&bled.slices) {
+        assert_ne!(twin.instance, bled.instance);
+        assert!(twin.geometry == healthy.geometry && twin.plane == healthy.plane && twin.truth == healthy.truth);
+    }
+    assert!(twin.slices.iter().zip(&bled.slices).any(|(twin, bled)| twin.plane != bled.plane));
+}
+
+#[test]
 fn volumes_agree_with_masks_within_partial_volume() {
     let config = PhantomConfig { seed: 12, slices: None, matrix: 160, positive_share: 1.0 };
     for index in [1, 10] {

@@ -30,6 +30,7 @@ pub fn train_classifier(
     let coarse_steps = config.coarse_epochs * config.classifier.samples.div_ceil(config.classifier.batch.max(1));
     let training = connect(device)?.autodiff();
     let sampler = Balanced::new(&images.slices_of(&split.training), |slice| images.labels[slice]);
+    let partners = images.partners();
     let held = images.slices_of(&split.validation);
     let rest = network.clone();
     let (encoder, score) = fit(
@@ -37,12 +38,13 @@ pub fn train_classifier(
         config.classifier,
         network.encoder,
         |encoder, step, count| {
-            let slices = sampler.draws(count, &mut Random::step(config.seed, "classifier", step));
+            let slices =
+                sampler.pairs(count, &mut Random::step(config.seed, "classifier", step), |slice| partners[slice]);
             let coarse = step < coarse_steps;
             let size = if coarse { images.size / 2 } else { images.size };
             let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
-                let item = u64::try_from(step * count + index).unwrap_or(u64::MAX);
-                let warp = Warp::draw(size, &mut Random::item(config.seed, "classifier warp", item));
+                let pair = u64::try_from((step * count + index) / 2).unwrap_or(u64::MAX);
+                let warp = Warp::draw(size, &mut Random::item(config.seed, "classifier warp", pair));
                 let mut out = Vec::with_capacity(channels * size * size);
                 for (channel, &window) in images.pixels[slice].chunks(images.size * images.size).zip(&images.windows) {
                     if coarse {

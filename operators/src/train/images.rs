@@ -172,6 +172,26 @@ impl Images {
         runs.iter().flat_map(|&run| self.runs[run].slices.clone()).collect()
     }
 
+    /// For each slice the one without a hemorrhage in a run of the same key whose place in its run is nearest, if there is one.
+    pub(crate) fn partners(&self) -> Vec<Option<usize>> {
+        let places = |run: &Run| {
+            let count = number(run.slices.len());
+            run.slices.clone().enumerate().map(move |(index, slice)| (slice, (number(index) + 0.5) / count))
+        };
+        let mut partners = vec![None; self.slices()];
+        for run in &self.runs {
+            let runs = self.runs.iter().filter(|other| other.key == run.key);
+            let negatives: Vec<(usize, f64)> =
+                runs.flat_map(places).filter(|(slice, _)| !self.labels[*slice]).collect();
+            for (slice, place) in places(run) {
+                let far = |other: &&(usize, f64)| (other.1 - place).abs();
+                let nearest = negatives.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
+                partners[slice] = nearest.map(|(slice, _)| *slice);
+            }
+        }
+        partners
+    }
+
     /// A slice's first `channels` channels as intensities, appended to `into`.
     pub(crate) fn intensities(&self, slice: usize, channels: usize, into: &mut Vec<f32>) {
         into.extend(
@@ -193,7 +213,12 @@ fn byte(intensity: f32) -> u8 {
 /// A part of a count, rounded.
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of series")]
 fn share(count: usize, part: f64) -> usize {
-    (count as f64 * part).round() as usize
+    (number(count) * part).round() as usize
+}
+
+#[allow(clippy::as_conversions, reason = "counts are far below 2^52")]
+fn number(count: usize) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -224,6 +249,23 @@ mod tests {
         let all: Vec<usize> = (0..images.runs.len()).collect();
         assert!(split.validation.is_empty() && split.training.len().abs_diff(20) <= 1);
         assert!((2 * positive(&split.training)).abs_diff(positive(&all)) <= 1);
+    }
+
+    #[test]
+    fn a_partner_is_the_nearest_slice_without_a_hemorrhage_of_the_same_key() {
+        let run = |key: &str, slices| Run { key: key.to_owned(), slices };
+        let labels =
+            [false, true, true, true, /* one without */ false, false, false, false, /* alone */ true, true];
+        let images = Images {
+            labels: labels.to_vec(),
+            runs: vec![run("a", 0..4), run("a", 4..8), run("b", 8..10)],
+            ..Images::new(&toy())
+        };
+        let partners = images.partners();
+        assert_eq!(partners[1..4], [Some(5), Some(6), Some(7)]);
+        assert_eq!(partners[8..], [None, None]);
+        let half = Images { labels: labels[..7].to_vec(), runs: vec![run("a", 0..4), run("a", 4..7)], ..images };
+        assert_eq!(half.partners()[1..4], [Some(5), Some(5), Some(6)]);
     }
 
     #[test]

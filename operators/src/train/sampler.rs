@@ -24,6 +24,24 @@ impl Balanced {
         pool.get(random.below(pool.len())).copied()
     }
 
+    /// `count` slices, one with the label after one without, in turn. Every other one without it is what `partner` gives for the
+    /// one with it: what is the same in both then teaches nothing.
+    pub(crate) fn pairs(
+        &self,
+        count: usize,
+        random: &mut Random,
+        partner: impl Fn(usize) -> Option<usize>,
+    ) -> Vec<usize> {
+        let any = |pool: &[usize], random: &mut Random| pool.get(random.below(pool.len())).copied();
+        let pairs = (0..count.div_ceil(2)).flat_map(|_| {
+            let positive = any(&self.positive, random);
+            let paired = random.uniform() < 0.5;
+            let negative = positive.filter(|_| paired).and_then(&partner).or_else(|| any(&self.negative, random));
+            [positive, negative]
+        });
+        pairs.flatten().take(count).collect()
+    }
+
     /// `count` slices.
     pub(crate) fn draws(&self, count: usize, random: &mut Random) -> Vec<usize> {
         (0..count).filter_map(|_| self.draw(random)).collect()
@@ -48,9 +66,23 @@ mod tests {
     }
 
     #[test]
+    fn pairs_alternate_and_half_of_them_are_partners() {
+        let slices: Vec<usize> = (0..1000).collect();
+        let sampler = Balanced::new(&slices, |slice| slice % 10 == 0);
+        let draws = sampler.pairs(20_001, &mut Random::new(3, "test"), |slice| Some(slice + 1));
+        assert_eq!(draws.len(), 20_001);
+        assert!(draws.iter().enumerate().all(|(index, slice)| (slice % 10 == 0) == (index % 2 == 0)));
+        let partners = draws.chunks_exact(2).filter(|pair| pair[1] == pair[0] + 1).count();
+        assert!(partners.abs_diff(5_000) < 200, "{partners} of 10000");
+        let alone = sampler.pairs(100, &mut Random::new(3, "test"), |_| None);
+        assert!(alone.iter().skip(1).step_by(2).all(|slice| slice % 10 != 0) && alone.len() == 100);
+    }
+
+    #[test]
     fn a_missing_label_leaves_the_other() {
         let random = &mut Random::new(0, "test");
         assert!(Balanced::new(&[4, 5], |_| false).draws(10, random).iter().all(|slice| matches!(slice, 4 | 5)));
         assert_eq!(Balanced::new(&[], |_| true).draw(random), None);
+        assert_eq!(Balanced::new(&[4, 5], |_| true).pairs(4, random, |_| None).len(), 2);
     }
 }

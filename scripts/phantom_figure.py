@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Draws phantoms beside a patient's slices, and their HU by tissue.
+
+    phantom_figure.py PHANTOMS REAL OUT.png
+
+PHANTOMS is what `hemoflow phantom` wrote, REAL a folder of DICOM slices of one head without a bleed. Rows: slices of the
+patient; phantoms, each another, where the space inside the skull is as large a part of its largest; the phantom slices with
+most of four kinds of bleed; and distributions of HU: of brain by its distance from the skull, of all phantoms and the patient,
+and of each kind of bleed. Needs pydicom, nibabel, numpy, scipy and matplotlib.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import nibabel
+import numpy as np
+import pydicom
+from scipy import ndimage
+
+KINDS = ["epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
+SHELLS = [("1 to 5 mm from the skull", 1, 5), ("5 to 15 mm", 5, 15), ("deeper", 15, 1000)]
+
+
+def series(folder):
+    """HU `[slices, rows, columns]` upward, and the pixel spacing in mm."""
+    slices = []
+    for path in sorted(folder.glob("*.dcm")):
+        header = pydicom.dcmread(path)
+        values = header.pixel_array.astype(np.float32) * float(header.RescaleSlope) + float(header.RescaleIntercept)
+        slices.append((float(header.ImagePositionPatient[2]), values, float(header.PixelSpacing[0])))
+    slices.sort(key=lambda item: item[0])
+    return np.stack([values for _, values, _ in slices]), slices[0][2]
+
+
+def inside(hu, spacing):
+    """What bone encloses, and its distance from the bone in mm."""
+    bone = ndimage.binary_closing(hu > 300, iterations=max(1, round(3 / spacing)))
+    outside, _ = ndimage.label(~bone)
+    space = ~bone & (outside != outside[0, 0])
+    return space, ndimage.distance_transform_edt(~bone) * spacing
+
+
+def brain(hu, spacing, mask):
+    """HU of each shell of the brain, without bleeds; slices whose ring of bone is open give none."""
+    shells = [[] for _ in SHELLS]
+    for values, bleeds in zip(hu, mask):
+        space, distance = inside(values, spacing)
+        if space.sum() * spacing**2 < 6000:
+            continue
+        for found, (_, near, far) in zip(shells, SHELLS):
+            found.append(values[space & (distance >= near) & (distance < far) & (bleeds == 0) & (np.abs(values - 30) < 70)])
+    return [np.concatenate(found) if found else np.array([]) for found in shells]
+
+
+def phantoms(folder, studies):
+    """Of the first studies: HU, spacing, mask of subtypes."""
+    for path in sorted((folder / "masks").glob("*.nii.gz"))[:studies]:
+        hu, spacing = series(folder / "dicom" / path.name.removesuffix(".nii.gz"))
+        yield hu, spacing, np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)
+
+
+def at_areas(hu, spacing, parts):
+    """The highest slices whose space inside the bone is these parts of the largest."""
+    areas = np.array([inside(values, spacing)[0].sum() for values in hu])
+    return [hu[np.flatnonzero(areas >= part * areas.max()).max()] for part in parts]
+
+
+def show(axes, values, title):
+    axes.imshow(values, cmap="gray", vmin=0, vmax=80, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.axis("off")
+
+
+def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    made, real, out = map(Path, sys.argv[1:])
+    patient, patient_spacing = series(real)
+    studies = list(phantoms(made, 40))
+    areas = [0.98, 0.9, 0.7, 0.4]
+    figure, axes = plt.subplots(4, 4, figsize=(11, 11))
+    for column, values in enumerate(at_areas(patient, patient_spacing, areas)):
+        show(axes[0, column], values, "patient")
+    for column, area in enumerate(areas):
+        hu, spacing, _ = studies[column]
+        show(axes[1, column], at_areas(hu, spacing, [area])[0], "phantom")
+        hu, mask = max(((hu, mask) for hu, _, mask in studies[8:]), key=lambda pair: (pair[1] == column + 1).sum())
+        show(axes[2, column], hu[np.argmax((mask == column + 1).sum((1, 2)))], f"phantom, {KINDS[column]}")
+    bins = np.arange(-10, 90)
+    of_patient = brain(patient, patient_spacing, np.zeros(patient.shape, np.uint8))
+    of_phantoms = [np.concatenate(found) for found in zip(*(brain(*study) for study in studies))]
+    for panel, (name, _, _), a, b in zip(axes[3], SHELLS, of_patient, of_phantoms):
+        panel.hist(b, bins, density=True, histtype="stepfilled", color="0.75", label="phantoms")
+        panel.hist(a, bins, density=True, histtype="step", color="tab:blue", label="patient")
+        panel.set_title(f"brain, {name}", fontsize=8)
+        print(f"brain, {name}: median {np.median(a):.0f} HU in the patient, {np.median(b):.0f} in phantoms")
+    axes[3, 0].legend(fontsize=7)
+    for value, kind in enumerate(KINDS, 1):
+        found = np.concatenate([hu[mask == value] for hu, _, mask in studies])
+        axes[3, 3].hist(found, bins, density=True, histtype="step", label=kind)
+        print(f"{kind}: median {np.median(found):.0f} HU, {len(found)} voxels")
+    axes[3, 3].set_title("bleeds of phantoms, by voxel", fontsize=8)
+    axes[3, 3].legend(fontsize=6)
+    for panel in axes[3]:
+        panel.set_xlabel("HU", fontsize=8)
+        panel.set_yticks([])
+        panel.tick_params(labelsize=7)
+    figure.tight_layout()
+    figure.savefig(out, dpi=75)
+
+
+if __name__ == "__main__":
+    main()
