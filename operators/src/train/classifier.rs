@@ -11,7 +11,7 @@ use super::{Course, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::{Card, Model, Network, connect};
 use crate::score::auc::auc;
 
-/// Trains the encoder: binary cross-entropy of logits, both labels equally often, every sample changed at random, the epoch
+/// Trains the encoder: binary cross-entropy of logits, both labels equally often, every pair changed at random, the epoch
 /// with the best slice AUC on the series that are held back kept. Gives that AUC.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn train_classifier(
             let coarse = step < coarse_steps;
             let size = if coarse { images.size / 2 } else { images.size };
             let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
-                let pair = u64::try_from((step * count + index) / 2).unwrap_or(u64::MAX);
+                let pair = u64::try_from(step * count.div_ceil(2) + index / 2).unwrap_or(u64::MAX);
                 let warp = Warp::draw(size, &mut Random::item(config.seed, "classifier warp", pair));
                 let mut out = Vec::with_capacity(channels * size * size);
                 for (channel, &window) in images.pixels[slice].chunks(images.size * images.size).zip(&images.windows) {

@@ -24,8 +24,8 @@ impl Balanced {
         pool.get(random.below(pool.len())).copied()
     }
 
-    /// `count` slices, one with the label after one without, in turn. Every other one without it is what `partner` gives for the
-    /// one with it: what is the same in both then teaches nothing.
+    /// `count` slices, one with the label and one without in turn. About half of those without it are what `partner` gives for
+    /// the one before: what is the same in both then teaches nothing.
     pub(crate) fn pairs(
         &self,
         count: usize,
