@@ -8,7 +8,7 @@ use operators::layout::Case;
 use operators::model::{Card, Model};
 use operators::record::{Mask, MethodConfig, Plane};
 use operators::segment::segment;
-use operators::train::{Course, Images, Teacher, TrainConfig, add_segmenter, train};
+use operators::train::{Course, Images, Teacher, TrainConfig, add_segmenter, aim, train};
 
 use crate::cohort::{Cohort, Run};
 
@@ -64,8 +64,9 @@ impl<'a> Lessons<'a> {
     ///
     /// Returns an error if there are no pseudo-masks, or the networks cannot run.
     pub fn segmenter(&self, model: &Model, course: &mut Course) -> anyhow::Result<Model> {
-        let maps = self.maps(model)?;
-        let mut model = self.learn(model, Teacher::Maps, &maps, course)?;
+        let aimed = aim(model, &self.images, self.config)?;
+        let maps = self.maps(&aimed)?;
+        let mut model = self.learn(&aimed, Teacher::Maps, &maps, course)?;
         for round in 1..=self.config.self_training.min(Teacher::ROUNDS) {
             let own = self.own(&model, &maps)?;
             model = self.learn(&model, Teacher::Itself(round), &own, course)?;

@@ -79,7 +79,7 @@ fn networks_are_those_of_torch() {
             close("features", &slices.iter().flat_map(|slice| slice.feature.clone()).collect::<Vec<_>>());
             close("logits", &slices.iter().map(|slice| slice.logit).collect::<Vec<_>>());
 
-            let [rows, columns] = model.map_size();
+            let [rows, columns] = model.map_grid().size;
             let shape = [2, model.card().features(), rows, columns];
             let activation = cam::activation(&client, &maps, shape, model.cam_weights()).expect("maps");
             close("activation", &activation);

@@ -167,10 +167,10 @@ impl<'a> Reference<'a> {
         self.candidates.answer((content(run, &near), among), || {
             let slices: Vec<Slice> = run[near.clone()].iter().map(|single| single.seen.slice.clone()).collect();
             let maps: Vec<Arc<Encoding>> = run[near].iter().map(|single| Arc::clone(&single.encoding)).collect();
-            let (size, Seen { slice, plane, .. }) = (self.model.map_size(), &run[target].seen);
-            let fused = fuse(self.client, &slices, &maps, among, size, self.config)?;
+            let (grid, Seen { slice, plane, .. }) = (self.config.grid(self.model.map_grid()), &run[target].seen);
+            let fused = fuse(self.client, &slices, &maps, among, grid.size, self.config)?;
             let (threshold, numbers) = (self.config.cam_threshold, &self.config.refine);
-            Ok(refine(self.client, plane, slice.geometry.spacing_mm(), &fused.0, size, threshold, numbers)?)
+            Ok(refine(self.client, plane, slice.geometry.spacing_mm(), &fused.0, grid, threshold, numbers)?)
         })
     }
 

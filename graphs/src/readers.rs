@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use operators::model::Model;
+use operators::model::{MapGrid, Model};
 use operators::record::{Digest, Method, MethodConfig, Methods};
 
 use crate::stages::StageError;
@@ -11,8 +11,8 @@ use crate::stages::StageError;
 /// A model with the numbers that it is used with.
 pub(crate) struct Reader {
     pub(crate) method: Arc<Method>,
-    /// Rows and columns of the model's maps.
-    pub(crate) map: [usize; 2],
+    /// The cells of the model's maps.
+    pub(crate) map: MapGrid,
     model: Mutex<Model>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Readers {
 impl Readers {
     pub(crate) fn load(&self, model: Model, config: MethodConfig) -> Result<Arc<Method>, StageError> {
         let method = self.methods.add(Method::new(model.digest(), model.name(), config)?);
-        let reader = Reader { method: Arc::clone(&method), map: model.map_size(), model: Mutex::new(model) };
+        let reader = Reader { method: Arc::clone(&method), map: model.map_grid(), model: Mutex::new(model) };
         let mut readers = self.readers.write().unwrap_or_else(PoisonError::into_inner);
         readers.entry(method.digest).or_insert_with(|| Arc::new(reader));
         Ok(method)

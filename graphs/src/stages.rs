@@ -207,7 +207,7 @@ impl Stages {
                     let reader = readers.get(&near.method)?;
                     let maps: Result<Vec<_>, _> =
                         near.encodings.iter().map(|name| take(&encodings, name, "encoding")).collect();
-                    Ok(fuse(&client, &near.slices, &maps?, near.target, reader.map, &reader.method.config)?)
+                    Ok(fuse(&client, &near.slices, &maps?, near.target, reader.map.size, &reader.method.config)?)
                 };
                 tasks.iter().map(fused).collect()
             }
@@ -221,8 +221,8 @@ impl Stages {
                     let slice = near.slice().ok_or(StageError::Missing { kind: "slice", name: *name })?;
                     let (plane, fused) = (plane(&planes, &slice.digest)?, take(&fused, name, "fused map")?);
                     let (spacing_mm, config) = (slice.geometry.spacing_mm(), &reader.method.config);
-                    let (map, threshold) = (reader.map, config.cam_threshold);
-                    Ok(refine(&client, &plane, spacing_mm, &fused.0, map, threshold, &config.refine)?)
+                    let (grid, threshold) = (config.grid(reader.map), config.cam_threshold);
+                    Ok(refine(&client, &plane, spacing_mm, &fused.0, grid, threshold, &config.refine)?)
                 };
                 tasks.iter().map(refined).collect()
             }

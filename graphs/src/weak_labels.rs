@@ -54,7 +54,7 @@ pub fn pseudo_masks(
     let encodings: Vec<Arc<Encoding>> = single.into_iter().zip(run).map(told).collect();
     let slices: Vec<Slice> = run.iter().map(|labeled| labeled.slice.clone()).collect();
 
-    let regions = regions(client, &slices, &encodings, model.map_size(), config)?;
+    let regions = regions(client, &slices, &encodings, model.map_grid(), config)?;
     let candidate = |target: usize| -> Result<Mask, StageError> {
         let spacing_mm = slices[target].geometry.spacing_mm();
         Ok(refine_region(client, &planes[target], spacing_mm, &regions[target], &config.refine)?)

@@ -20,6 +20,7 @@ use crate::error::KernelError;
 use crate::fuse::{self, Term};
 use crate::launch::{check, on_processor};
 use crate::pack::Bits;
+use crate::resize::Grid;
 
 /// The definition: what [`on_device`] must equal, unpacked.
 #[must_use]
@@ -28,13 +29,13 @@ pub fn reference(
     shape: [usize; 4],
     weights: &[f32],
     targets: &[Vec<Term>],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Vec<u8> {
     let [slices, _, rows, columns] = shape;
     let maps = cam::activation_reference(features, shape, weights);
     let fused = fuse::reference(&maps, [slices, rows, columns], targets);
-    cam::region_reference(&fused, [targets.len(), rows, columns], size, threshold)
+    cam::region_reference(&fused, [targets.len(), rows, columns], to, threshold)
 }
 
 /// From features to packed regions on their device; does not wait for it.
@@ -48,12 +49,12 @@ pub fn on_device<F: Feature>(
     shape: [usize; 4],
     weights: &Array<f32>,
     targets: &[Vec<Term>],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Bits, KernelError> {
     let [slices, _, rows, columns] = shape;
     let maps = cam::on_device::activation(features, shape, weights)?;
-    from_maps(&maps, [slices, rows, columns], targets, size, threshold)
+    from_maps(&maps, [slices, rows, columns], targets, to, threshold)
 }
 
 /// The part from activation maps `[slices, rows, columns]` on; does not wait for the device.
@@ -65,15 +66,15 @@ pub fn from_maps(
     maps: &Array<f32>,
     shape: [usize; 3],
     targets: &[Vec<Term>],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Bits, KernelError> {
     let fused = fuse::on_device(maps, shape, targets)?;
-    cam::on_device::packed_region(&fused, [targets.len(), shape[1], shape[2]], size, threshold)
+    cam::on_device::packed_region(&fused, [targets.len(), shape[1], shape[2]], to, threshold)
 }
 
 /// The regions of fused maps: for each target 1 where the share of its fused map exceeds `threshold`, else 0,
-/// `[targets, rows, columns]` of `size`. One bit a cell comes back from a GPU; a processor does not pack what it would
+/// `[targets, rows, columns]` of the [`Grid`]. One bit a cell comes back from a GPU; a processor does not pack what it would
 /// unpack.
 ///
 /// # Errors
@@ -97,15 +98,15 @@ pub fn regions(
     maps: &[f32],
     shape: [usize; 3],
     targets: &[Vec<Term>],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
     check("backend", "maps", maps.len(), shape.iter().product())?;
     if on_processor(client) {
         let fused = fuse::fuse(client, maps, shape, targets)?;
-        return cam::region(client, &fused, [targets.len(), shape[1], shape[2]], size, threshold);
+        return cam::region(client, &fused, [targets.len(), shape[1], shape[2]], to, threshold);
     }
-    from_maps(&Array::upload(client, maps), shape, targets, size, threshold)?.unpacked()
+    from_maps(&Array::upload(client, maps), shape, targets, to, threshold)?.unpacked()
 }
 
 /// Bytes that [`on_device`] moves, of features of `element` bytes: those of its parts.
@@ -159,7 +160,7 @@ mod tests {
             slices in 1_usize..5,
             channels in prop_oneof![Just(1_usize), Just(24), 1_usize..70],
             map in [1_usize..18, 1_usize..18],
-            to in [size(), size()],
+            (to, before) in ([size(), size()], [-1.5_f32..1.5, -1.5_f32..1.5]),
             seed in vec(-10.0_f32..10.0, 97),
             weights in vec(-1.0_f32..1.0, 61),
             steps in vec(0_i64..9000, 1..5),
@@ -170,15 +171,15 @@ mod tests {
             let filled = |seed: &[f32], len: usize| -> Vec<f32> { seed.iter().copied().cycle().take(len).collect() };
             let features = filled(&seed, shape.iter().product());
             let weights = filled(&weights, channels);
-            let targets = targets(slices, &steps);
+            let (targets, grid) = (targets(slices, &steps), Grid { size: to, before });
             let maps = cam::activation_reference(&features, shape, &weights);
             let fused = fuse::reference(&maps, [slices, map[0], map[1]], &targets);
-            let shares = cam::normalized_reference(&fused, [slices, map[0], map[1]], to);
+            let shares = cam::normalized_reference(&fused, [slices, map[0], map[1]], grid);
             let (device, device_weights) = (Array::upload(&client, &features), Array::upload(&client, &weights));
-            let bits = on_device(&device, shape, &device_weights, &targets, to, threshold).expect("bits");
+            let bits = on_device(&device, shape, &device_weights, &targets, grid, threshold).expect("bits");
             let cells = bits.unpacked().expect("regions");
             prop_assert_eq!(cells.len(), shares.len());
-            let expected = reference(&features, shape, &weights, &targets, to, threshold);
+            let expected = reference(&features, shape, &weights, &targets, grid, threshold);
             for (index, (cell, share)) in cells.iter().zip(&shares).enumerate() {
                 // Ranges of a map may be as small as the rounding of its sums, and shares are then of no meaning.
                 let own = &fused[index / (to[0] * to[1]) * map[0] * map[1]..][..map[0] * map[1]];
@@ -191,14 +192,14 @@ mod tests {
             // Part by part it is the same to the bit.
             let maps = cam::on_device::activation(&device, shape, &device_weights).expect("maps");
             let fused = fuse::on_device(&maps, [slices, map[0], map[1]], &targets).expect("fused maps");
-            let region = cam::on_device::packed_region(&fused, [slices, map[0], map[1]], to, threshold).expect("bits");
+            let region = cam::on_device::packed_region(&fused, [slices, map[0], map[1]], grid, threshold).expect("bits");
             prop_assert_eq!(&cells, &region.unpacked().expect("a region"));
 
             // So it is on the host from maps on.
             let maps = cam::activation(&client, &features, shape, &weights).expect("maps");
             let fused = fuse::fuse(&client, &maps, [slices, map[0], map[1]], &targets).expect("fused maps");
-            let region = cam::region(&client, &fused, [slices, map[0], map[1]], to, threshold).expect("a region");
-            let regions = regions(&client, &maps, [slices, map[0], map[1]], &targets, to, threshold).expect("regions");
+            let region = cam::region(&client, &fused, [slices, map[0], map[1]], grid, threshold).expect("a region");
+            let regions = regions(&client, &maps, [slices, map[0], map[1]], &targets, grid, threshold).expect("regions");
             prop_assert_eq!(region, regions);
         }
 

@@ -22,7 +22,7 @@
 //!
 //! | function | shapes | units | source | used by | why the host |
 //! |---|---|---|---|---|---|
-//! | [`resize::bilinear`] | `[rows, columns]` to another size | any | half-pixel centres | cam on a processor | kernels upsample as they use the result |
+//! | [`resize::bilinear`] | `[rows, columns]` to another size | any | half-pixel centres, or cells that lie before theirs | cam on a processor | kernels upsample as they use the result |
 //! | [`morphology`] | `[rows, columns]` | mask | Serra 1982 | refine | between serial steps of one slice |
 //! | [`distance::distance_mm`] | `[rows, columns]` | mask to mm | Felzenszwalb 2012 | refine | the same |
 //! | [`components`] | `[rows, columns]`, `[depth, rows, columns]` | mask to labels | Wu 2009, Grana 2010 | refine, score | serial by rows; between serial steps |

@@ -6,23 +6,53 @@
 //! | result | `[rows, columns]` of the new size | the same |
 //!
 //! Pixels are areas: pixel `i` covers `[i, i + 1)` and has its centre at `i + 0.5`, so two grids of one plane share
-//! their borders, not their first centres. Positions are fractions of integers and are rounded once, when they become
-//! weights. This module does not filter: [`bilinear`] to a smaller size skips pixels.
+//! their borders, not their first centres. The cells of an encoder's map do not lie in their centres: see [`Grid`]. Positions are computed in `f64` and rounded when they become weights. This module does not filter: [`bilinear`] to a smaller size skips pixels.
 
 use crate::wide::widest;
+
+/// The cells that a map is brought to, and where its own cells lie among them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    /// The rows and columns asked for.
+    pub size: [usize; 2],
+    /// How far before the middle of its square a cell of the map lies, along the rows' axis, then the columns', in cells. For the map
+    /// of an encoder it is not zero: see [`Grid::before_of_strides`].
+    pub before: [f32; 2],
+}
+
+impl Grid {
+    /// How far before the middle of its square a cell lies that stands for `step` pixels along an axis, in cells, if it lies in the middle of
+    /// the first of them. There the window of an encoder has its middle whose convolutions and poolings of stride 2 have odd sides
+    /// and are padded alike on all sides: that of output `i` is over input `2 i`. What the encoder has learned may look elsewhere in the window.
+    #[must_use]
+    pub fn before_of_strides(step: usize) -> f32 {
+        0.5 - 0.5 / step.max(1) as f32
+    }
+}
+
+impl From<[usize; 2]> for Grid {
+    fn from(size: [usize; 2]) -> Self {
+        Self { size, before: [0.0; 2] }
+    }
+}
 
 /// One axis of a bilinear resampling: between which inputs each output lies.
 pub(crate) struct Linear {
     /// The input at or before each output.
     pub(crate) low: Vec<u32>,
-    /// How far each output lies on the way to the next input, in `[0, 1)`.
+    /// How far each output lies on the way to the next input, in `[0, 1]`.
     pub(crate) fraction: Vec<f32>,
 }
 
 impl Linear {
-    /// The axis from `from` inputs, at least one, to `to` outputs.
-    pub(crate) fn new(from: usize, to: usize) -> Self {
-        (0..to).map(|index| position(index, from, to)).map(|(low, fraction)| (low as u32, fraction)).collect()
+    /// The axis from `from` inputs, at least one, to `to` outputs, the inputs lying so far before their middles.
+    pub(crate) fn new(from: usize, to: usize, before: f32) -> Self {
+        (0..to).map(|index| position(index, from, to, before)).map(|(low, fraction)| (low as u32, fraction)).collect()
+    }
+
+    /// The two axes from rows and columns to a grid.
+    pub(crate) fn of_grid([rows, columns]: [usize; 2], Grid { size, before }: Grid) -> [Self; 2] {
+        [Self::new(rows, size[0], before[0]), Self::new(columns, size[1], before[1])]
     }
 
     /// The first and the last output between each two inputs, in order: all others lie between two of these.
@@ -70,15 +100,15 @@ impl FromIterator<(u32, f32)> for Linear {
     }
 }
 
-/// Where the centre of output `index` lies between the centres of inputs, the edges clamped.
-pub(crate) fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
-    // (index + 0.5) * from / to - 0.5 over the common denominator 2 * to.
-    let numerator = ((2 * index + 1) * from).saturating_sub(to);
-    let (low, rest) = (numerator / (2 * to), numerator % (2 * to));
-    if low + 1 < from { (low, (rest as f64 / (2 * to) as f64) as f32) } else { (from - 1, 0.0) }
+/// Where the centre of output `index` lies between inputs that lie `before` their middles, in inputs; the edges clamped.
+#[allow(clippy::cast_sign_loss, reason = "not negative")]
+pub(crate) fn position(index: usize, from: usize, to: usize, before: f32) -> (usize, f32) {
+    let place = (((2 * index + 1) * from) as f64 / (2 * to) as f64 - 0.5 + f64::from(before)).max(0.0);
+    let low = place as usize;
+    if low + 1 < from { (low, (place - low as f64) as f32) } else { (from - 1, 0.0) }
 }
 
-/// Resamples a plane bilinearly: half-pixel centres, edges clamped. Empty if either size is.
+/// Resamples a plane bilinearly, edges clamped: with half-pixel centres if `to` is a size. Empty if either size is.
 ///
 /// `values` has `from[0] * from[1]` elements. A value that is not finite spreads to the cells that touch it.
 ///
@@ -88,15 +118,16 @@ pub(crate) fn position(index: usize, from: usize, to: usize) -> (usize, f32) {
 /// assert_eq!(kernels::resize::bilinear(&[0.0, 1.0], [1, 2], [1, 4]), [0.0, 0.25, 0.75, 1.0]);
 /// ```
 #[must_use]
-pub fn bilinear(values: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+pub fn bilinear(values: &[f32], from: [usize; 2], to: impl Into<Grid>) -> Vec<f32> {
+    let grid = to.into();
     debug_assert_eq!(values.len(), from[0] * from[1], "the length and the shape");
     if values.is_empty() {
         return Vec::new();
     }
-    let down = Linear::new(from[0], to[0]);
-    let wide = Linear::new(from[1], to[1]).widened(values, from[1]);
-    let row = |row: usize| &wide[row.min(from[0] - 1) * to[1]..][..to[1]];
-    let mut result = Vec::with_capacity(to[0] * to[1]);
+    let ([down, across], [rows, columns]) = (Linear::of_grid(from, grid), grid.size);
+    let wide = across.widened(values, from[1]);
+    let row = |row: usize| &wide[row.min(from[0] - 1) * columns..][..columns];
+    let mut result = Vec::with_capacity(rows * columns);
     for (low, fraction) in down.low.iter().zip(&down.fraction) {
         let rows = row(*low as usize).iter().zip(row(*low as usize + 1));
         result.extend(rows.map(|(above, below)| lerp(*above, *below, *fraction)));
@@ -198,6 +229,27 @@ mod tests {
         }
 
         #[test]
+        fn a_cell_lies_at_the_first_pixel_of_its_step(values in proptest::collection::vec(-9.0_f32..9.0, 1..20), step in 1_usize..40) {
+            let grid = Grid { size: [1, values.len() * step], before: [0.0, Grid::before_of_strides(step)] };
+            let image = bilinear(&values, [1, values.len()], grid);
+            for (first, value) in image.into_iter().step_by(step).zip(values) {
+                prop_assert!((first - value).abs() < 1e-4, "{first} for {value}");
+            }
+        }
+
+        #[test]
+        fn cells_that_lie_a_whole_cell_before_are_those_after(values in proptest::collection::vec(-9.0_f32..9.0, 2..20), to in 1_usize..60) {
+            let columns = values.len();
+            let moved: Vec<f32> = values[1..].iter().chain(&values[columns - 1..]).copied().collect();
+            let before = bilinear(&values, [1, columns], Grid { size: [1, to], before: [0.0, 1.0] });
+            for (index, (before, moved)) in before.into_iter().zip(bilinear(&moved, [1, columns], [1, to])).enumerate() {
+                // The first cell has left; what lay before it is clamped to the one after.
+                let inside = (index as f32 + 0.5) * columns as f32 / to as f32 > 0.5;
+                prop_assert!(!inside || (before - moved).abs() < 1e-4, "{index}: {before} for {moved}");
+            }
+        }
+
+        #[test]
         fn resampling_commutes_with_transposing(rows in size(), columns in size(), to in [size(), size()]) {
             let value = |row: usize, column: usize| ((row * 31 + column * 17) % 23) as f32;
             let straight: Vec<f32> =
@@ -220,6 +272,12 @@ mod tests {
         assert_eq!(bilinear(&values, [5, 7], [5, 7]), values);
         assert_eq!(bilinear(&[0.1; 35], [5, 7], [64, 33]), vec![0.1; 64 * 33]);
         assert!(bilinear(&[], [0, 7], [4, 4]).is_empty() && bilinear(&values, [5, 7], [0, 4]).is_empty());
+    }
+
+    #[test]
+    fn two_cells_of_a_step_become_four_as_computed_by_hand() {
+        let grid = Grid { size: [1, 4], before: [0.0, Grid::before_of_strides(2)] };
+        assert_eq!(bilinear(&[0.0, 1.0], [1, 2], grid), vec![0.0, 0.5, 1.0, 1.0]);
     }
 
     #[test]

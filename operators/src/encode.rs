@@ -19,7 +19,7 @@ use crate::stack::encoding_name;
 pub struct Encoding {
     /// The pooled feature vector.
     pub feature: Vec<f32>,
-    /// The class activation map before normalization, `[rows, columns]` of [`Model::map_size`], not negative.
+    /// The class activation map before normalization, `[rows, columns]` of [`Model::map_grid`], not negative.
     pub activation: Vec<f32>,
     /// The probability of hemorrhage from this slice alone.
     pub probability: f32,
@@ -53,7 +53,7 @@ fn on_host(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<
     let card = model.card();
     let images = images(client, planes.iter().map(Arc::as_ref), &card.windows, card.input_size)?;
     let encoded = model.encode(&images, planes.len())?;
-    let [rows, columns] = model.map_size();
+    let [rows, columns] = model.map_grid().size;
     let cells = rows * columns;
     let shape = [encoded.len(), model.cam_weights().len(), rows, columns];
     let features: Vec<f32> = encoded.iter().flat_map(|slice| slice.map.iter().copied()).collect();
@@ -69,7 +69,7 @@ fn on_host(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<
 /// Stored values go up, activation maps, features and logits come down.
 fn on_device(model: &Model, client: &Client, planes: &[Arc<Plane>]) -> Result<Vec<Encoding>, EncodeError> {
     let card = model.card();
-    let [rows, columns] = model.map_size();
+    let [rows, columns] = model.map_grid().size;
     let weights = Array::upload(client, model.cam_weights());
     let mut encodings = Vec::with_capacity(planes.len());
     for batch in planes.chunk_by(|a, b| same_shape(a, b)) {

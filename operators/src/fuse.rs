@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use kernels::fuse::{FuseConfig, Place, Term};
+use kernels::resize::Grid;
 use kernels::{Client, KernelError, backend, fuse};
 
 use crate::classify::Call;
 use crate::encode::Encoding;
+use crate::model::MapGrid;
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, MethodConfig, Reading, Slice};
 use crate::stack::Neighborhood;
@@ -48,14 +50,15 @@ pub fn fuse(
 ///
 /// # Errors
 ///
-/// Returns [`KernelError`] if a map has not the size `map` or the device fails.
+/// Returns [`KernelError`] if a map has not the size of `maps` or the device fails.
 pub fn regions(
     client: &Client,
     slices: &[Slice],
     encodings: &[Arc<Encoding>],
-    map: [usize; 2],
+    maps: MapGrid,
     config: &MethodConfig,
 ) -> Result<Vec<Vec<u8>>, KernelError> {
+    let MapGrid { size: map, before } = config.grid(maps);
     let maps: Vec<f32> = encodings.iter().flat_map(|encoding| encoding.activation.iter().copied()).collect();
     let mut regions = vec![Vec::new(); slices.len()];
     let with_map: Vec<usize> =
@@ -65,7 +68,7 @@ pub fn regions(
         let targets: Vec<Vec<Term>> = group.iter().map(terms).collect();
         let size = size(&slices[group[0]]);
         let shape = [encodings.len(), map[0], map[1]];
-        let cells = backend::regions(client, &maps, shape, &targets, size, config.cam_threshold)?;
+        let cells = backend::regions(client, &maps, shape, &targets, Grid { size, before }, config.cam_threshold)?;
         for (own, region) in group.iter().zip(cells.chunks_exact((size[0] * size[1]).max(1))) {
             regions[*own] = region.to_vec();
         }
@@ -153,12 +156,13 @@ mod tests {
             let places: Vec<f64> = steps.iter().scan(0.0, |z, step| { *z += f64::from(*step); Some(*z) }).collect();
             let slices = stack(places);
             let (map, config) = ([3, 4], MethodConfig::default());
+            let maps = MapGrid { size: map, before: [0.4, 0.9] };
             let encoding = |(index, probability): (usize, &f32)| {
                 let activation = values.iter().copied().cycle().skip(index * 5).take(12).collect();
                 Arc::new(Encoding { feature: vec![], activation, probability: *probability })
             };
             let encodings: Vec<Arc<Encoding>> = probabilities.iter().take(slices.len()).enumerate().map(encoding).collect();
-            let together = regions(&client, &slices, &encodings, map, &config).expect("regions");
+            let together = regions(&client, &slices, &encodings, maps, &config).expect("regions");
             for (target, region) in together.iter().enumerate() {
                 // Each with its neighbors alone, as the streaming graph asks.
                 let near = target.saturating_sub(config.fuse_reach)..(target + config.fuse_reach + 1).min(slices.len());
@@ -167,7 +171,7 @@ mod tests {
                 let alone = if fused.0.is_empty() {
                     Vec::new()
                 } else {
-                    cam::region(&client, &fused.0, [1, 3, 4], size(&slices[target]), config.cam_threshold).expect("a region")
+                    cam::region(&client, &fused.0, [1, 3, 4], Grid { size: size(&slices[target]), before: maps.before }, config.cam_threshold).expect("a region")
                 };
                 prop_assert_eq!(region, &alone);
             }

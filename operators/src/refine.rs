@@ -22,6 +22,7 @@ pub(crate) mod scene;
 
 use std::sync::Arc;
 
+use kernels::resize::Grid;
 use kernels::units::{Rescale, Stored};
 use kernels::{Client, KernelError, cam, histogram};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub use plausible::plausible;
 
 use crate::brain::brain_mask;
 use crate::classify::Call;
+use crate::model::MapGrid;
 use crate::plumbing::{self, Collection, Stage, Task};
 use crate::record::{Digest, Mask, Plane, Reading};
 use crate::stack::Neighborhood;
@@ -112,7 +114,7 @@ impl Default for RefineConfig {
     }
 }
 
-/// Refines the activation map of a slice, `map_shape` in size, to a candidate mask of the plane's size: the part of the
+/// Refines the activation map of a slice, of the cells `grid`, to a candidate mask of the plane's size: the part of the
 /// map above `threshold`, normalized, is the region. An empty map gives an empty mask.
 ///
 /// # Errors
@@ -123,15 +125,16 @@ pub fn refine(
     plane: &Plane,
     spacing_mm: [f64; 2],
     map_values: &[f32],
-    map_shape: [usize; 2],
+    grid: MapGrid,
     threshold: f32,
     config: &RefineConfig,
 ) -> Result<Mask, KernelError> {
     let region = if map_values.is_empty() {
         Vec::new()
     } else {
-        let [map_rows, map_columns] = map_shape;
-        cam::region(client, map_values, [1, map_rows, map_columns], [plane.rows, plane.columns], threshold)?
+        let MapGrid { size: [rows, columns], before } = grid;
+        let grid = Grid { size: [plane.rows, plane.columns], before };
+        cam::region(client, map_values, [1, rows, columns], grid, threshold)?
     };
     refine_region(client, plane, spacing_mm, &region, config)
 }
@@ -199,6 +202,9 @@ mod tests {
     use super::*;
     use crate::record::StoredValues;
 
+    /// Cells in the middle of their squares.
+    const CELLS: MapGrid = MapGrid { size: [8, 8], before: [0.0; 2] };
+
     fn plane(side: usize, stored: Vec<i16>, rescale: Rescale) -> Plane {
         Plane { rows: side, columns: side, values: StoredValues::Signed(Arc::from(stored)), rescale }
     }
@@ -213,7 +219,7 @@ mod tests {
         let config = RefineConfig::default();
         let stored = head.hu.iter().map(|hu| hu + 1024).collect();
         let plane = plane(side, stored, Rescale::new(1.0, -1024.0).expect("a plain rescale"));
-        let refined = refine(&client, &plane, spacing_mm, &map, [8, 8], 0.7, &config).expect("a mask");
+        let refined = refine(&client, &plane, spacing_mm, &map, CELLS, 0.7, &config).expect("a mask");
         let region = cam::region_reference(&map, [1, 8, 8], [side; 2], 0.7);
         let brain = brain_mask(&head.hu, side, side, spacing_mm);
         assert_eq!(refined, candidate(&head.hu, side, side, spacing_mm, &region, &brain, &config));
@@ -227,11 +233,11 @@ mod tests {
         let plane = plane(head.side, head.hu.clone(), Rescale::IDENTITY);
         let config = RefineConfig::default();
         for map in [vec![], vec![0.0; 64], vec![3.0; 64], vec![f32::NAN; 64]] {
-            let refined = refine(&client, &plane, [1.0; 2], &map, [8, 8], 0.7, &config).expect("a mask");
+            let refined = refine(&client, &plane, [1.0; 2], &map, CELLS, 0.7, &config).expect("a mask");
             assert!(refined.is_empty());
             assert_eq!(refined.voxels.len(), head.hu.len(), "of the plane's size");
         }
-        assert!(refine(&client, &plane, [1.0; 2], &[1.0; 63], [8, 8], 0.7, &config).is_err(), "a cell is missing");
+        assert!(refine(&client, &plane, [1.0; 2], &[1.0; 63], CELLS, 0.7, &config).is_err(), "a cell is missing");
     }
 
     #[test]

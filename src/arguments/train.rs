@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use operators::layout::Layout;
 use operators::record::MethodConfig;
+use operators::tensor::Precision;
 
 use super::method;
 
@@ -81,6 +82,9 @@ pub struct Train {
     /// Numbers of the method that makes pseudo-masks, as JSON or a file of it [default: those of inference]
     #[arg(long, value_name = "JSON", value_parser = method)]
     pub method: Option<MethodConfig>,
+    /// Numbers that the networks are trained in: f32, or on a GPU bf16 [default: f32]
+    #[arg(long, value_name = "NUMBERS")]
+    pub precision: Option<Precision>,
     /// Go on from the checkpoints of a training that was killed
     #[arg(long)]
     pub resume: bool,

@@ -25,6 +25,7 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
     let out = &arguments.out;
     let start = arguments.init.as_deref().map(|init| inference::load_model(Some(init), device)).transpose()?;
     let mut config = configuration(&arguments.training)?;
+    config.precision = arguments.precision.unwrap_or(config.precision);
     if let Some(start) = &start {
         (config.arch, config.width) = (start.card().arch, start.card().width);
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::LEAST_RANGE;
 use crate::launch::finite;
-use crate::resize::{Linear, lerp};
+use crate::resize::{Grid, Linear, lerp};
 use crate::wide::widest;
 
 /// Maps of features and weights of a shape.
@@ -50,18 +50,18 @@ fn weigh((features, weights, map): (&[f32], &[f32], &mut [f32])) {
 }
 
 /// Normalized maps, as many as their shape says.
-pub(super) fn normalized(maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Vec<f32> {
-    upsampled(maps, shape, size, Values::Shares, share)
+pub(super) fn normalized(maps: &[f32], shape: [usize; 3], grid: Grid) -> Vec<f32> {
+    upsampled(maps, shape, grid, Values::Shares, share)
 }
 
 /// The regions of normalized maps.
-pub(super) fn region(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
-    upsampled(maps, shape, size, Values::Shares, |value| u8::from(share(value) > threshold))
+pub(super) fn region(maps: &[f32], shape: [usize; 3], grid: Grid, threshold: f32) -> Vec<u8> {
+    upsampled(maps, shape, grid, Values::Shares, |value| u8::from(share(value) > threshold))
 }
 
 /// What of upsampled maps is above a threshold.
 pub(super) fn above(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
-    upsampled(maps, shape, size, Values::Given, |value| u8::from(value > threshold))
+    upsampled(maps, shape, size.into(), Values::Given, |value| u8::from(value > threshold))
 }
 
 /// A share that rounding may have moved out of the range.
@@ -84,16 +84,17 @@ enum Values {
 fn upsampled<T: Send>(
     maps: &[f32],
     [slices, rows, columns]: [usize; 3],
-    size: [usize; 2],
+    grid: Grid,
     values: Values,
     cell: impl Fn(f32) -> T + Copy + Sync,
 ) -> Vec<T> {
+    let size = grid.size;
     let len = slices * size[0] * size[1];
     if maps.is_empty() || len == 0 {
         return Vec::new();
     }
     let mut result = Vec::with_capacity(len);
-    let (down, across) = (Linear::new(rows, size[0]), Linear::new(columns, size[1]));
+    let [down, across] = Linear::of_grid([rows, columns], grid);
     let ends = [down.only(&down.ends()), across.only(&across.ends())];
     let room = &mut result.spare_capacity_mut()[..len];
     let maps = maps.par_chunks_exact(rows * columns).zip(room.par_chunks_exact_mut(size[0] * size[1]));

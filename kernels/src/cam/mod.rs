@@ -34,6 +34,7 @@ use crate::device::Client;
 use crate::error::KernelError;
 use crate::launch::{check, on_processor};
 use crate::pack::Bits;
+use crate::resize::Grid;
 
 pub use reference::{above_reference, activation_reference, normalized_reference, reference, region_reference};
 
@@ -63,18 +64,23 @@ pub fn activation(
     on_device::activation(&Array::upload(client, features), shape, &Array::upload(client, weights))?.download()
 }
 
-/// Upsamples maps bilinearly to `size` and spreads each over `[0, 1]`.
+/// Upsamples maps bilinearly to a [`Grid`] and spreads each over `[0, 1]`.
 ///
 /// # Errors
 ///
 /// Returns [`KernelError`] if `maps` has not the length of `shape`, if the result is too large for one launch, or if
 /// the device fails.
-pub fn normalized(client: &Client, maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Result<Vec<f32>, KernelError> {
+pub fn normalized(
+    client: &Client,
+    maps: &[f32],
+    shape: [usize; 3],
+    to: impl Into<Grid>,
+) -> Result<Vec<f32>, KernelError> {
     check_maps(maps.len(), shape)?;
     if on_processor(client) {
-        return Ok(host::normalized(maps, shape, size));
+        return Ok(host::normalized(maps, shape, to.into()));
     }
-    on_device::normalized(&Array::upload(client, maps), shape, size)?.download()
+    on_device::normalized(&Array::upload(client, maps), shape, to)?.download()
 }
 
 /// The cells of the normalized maps above `threshold`, as 1; all others are 0.
@@ -86,15 +92,16 @@ pub fn region(
     client: &Client,
     maps: &[f32],
     shape: [usize; 3],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
+    let grid = to.into();
     cut(
         client,
         maps,
         shape,
-        |maps| host::region(maps, shape, size, threshold),
-        |maps| on_device::packed_region(maps, shape, size, threshold),
+        |maps| host::region(maps, shape, grid, threshold),
+        |maps| on_device::packed_region(maps, shape, grid, threshold),
     )
 }
 
@@ -121,21 +128,21 @@ pub fn cam(
     features: &[f32],
     shape: [usize; 4],
     weights: &[f32],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Vec<u8>, KernelError> {
     check_features(features.len(), shape, weights.len())?;
     if on_processor(client) {
         let maps = activation(client, features, shape, weights)?;
-        return region(client, &maps, [shape[0], shape[2], shape[3]], size, threshold);
+        return region(client, &maps, [shape[0], shape[2], shape[3]], to, threshold);
     }
     let (features, weights) = (Array::upload(client, features), Array::upload(client, weights));
-    on_device::cam(&features, shape, &weights, size, threshold)?.unpacked()
+    on_device::cam(&features, shape, &weights, to, threshold)?.unpacked()
 }
 
 /// The same for arrays on a device, by array: nothing is transferred and nothing is waited for.
 pub mod on_device {
-    use super::{Array, Bits, KernelError};
+    use super::{Array, Bits, Grid, KernelError};
 
     pub use super::upsample::{normalized, packed_above, packed_region};
     use super::weigh::Feature;
@@ -150,12 +157,12 @@ pub mod on_device {
         features: &Array<F>,
         shape: [usize; 4],
         weights: &Array<f32>,
-        size: [usize; 2],
+        to: impl Into<Grid>,
         threshold: f32,
     ) -> Result<Bits, KernelError> {
         let [slices, _, rows, columns] = shape;
         let maps = activation(features, shape, weights)?;
-        packed_region(&maps, [slices, rows, columns], size, threshold)
+        packed_region(&maps, [slices, rows, columns], to, threshold)
     }
 }
 
@@ -277,9 +284,10 @@ mod tests {
     }
 
     /// Upsampled values, not finite ones as zero.
-    fn above_values(maps: &[f32], [_, rows, columns]: [usize; 3], size: [usize; 2]) -> Vec<f32> {
+    fn above_values(maps: &[f32], [_, rows, columns]: [usize; 3], to: impl Into<Grid>) -> Vec<f32> {
+        let grid = to.into();
         let finite: Vec<f32> = maps.iter().map(|value| if value.is_finite() { *value } else { 0.0 }).collect();
-        finite.chunks(rows * columns).flat_map(|map| crate::resize::bilinear(map, [rows, columns], size)).collect()
+        finite.chunks(rows * columns).flat_map(|map| crate::resize::bilinear(map, [rows, columns], grid)).collect()
     }
 
     proptest! {
@@ -290,7 +298,7 @@ mod tests {
             slices in 1_usize..4,
             channels in prop_oneof![Just(1_usize), Just(13), 1_usize..70],
             map in [size(), size()],
-            to in [large(), large()],
+            (to, before) in ([large(), large()], [-1.5_f32..1.5, -1.5_f32..1.5]),
             seed in vec(value(), 97),
             weights in vec(value(), 61),
             threshold in 0.1_f32..0.9,
@@ -312,22 +320,23 @@ mod tests {
             let bounded: Vec<f32> = seed.iter().map(|v| if v.is_nan() { *v } else { v.clamp(-1e4, 1e4) }).collect();
             let maps = filled(&bounded, planes.iter().product());
             let device = Array::upload(&client, &maps);
-            let expected = normalized_reference(&maps, planes, to);
+            let grid = Grid { size: to, before };
+            let expected = normalized_reference(&maps, planes, grid);
             // Roundings of interpolated values over the range, which may be small where rows of large values are skipped.
             let range = |values: &[f32]| {
                 let [low, high] = [f32::min, f32::max].map(|of| values.iter().copied().reduce(of).unwrap_or(0.0));
                 high - low
             };
             let largest = maps.iter().filter(|value| value.is_finite()).fold(0.0, |most, value| value.abs().max(most));
-            let least = above_values(&maps, planes, to).chunks(to[0] * to[1]).map(range).filter(|range| *range > 0.0).fold(f32::MAX, f32::min);
+            let least = above_values(&maps, planes, grid).chunks(to[0] * to[1]).map(range).filter(|range| *range > 0.0).fold(f32::MAX, f32::min);
             let tolerance = TOLERANCE + 8.0 * f32::EPSILON * largest / least;
-            let by_kernel = on_device::normalized(&device, planes, to).expect("shares").download().expect("shares");
-            for shares in [normalized(&client, &maps, planes, to).expect("shares"), by_kernel] {
+            let by_kernel = on_device::normalized(&device, planes, grid).expect("shares").download().expect("shares");
+            for shares in [normalized(&client, &maps, planes, grid).expect("shares"), by_kernel] {
                 assert_close([slices, to[0], to[1]], &shares, &expected, tolerance);
                 prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
             }
-            let by_kernel = on_device::packed_region(&device, planes, to, threshold).expect("bits").unpacked().expect("a region");
-            for cells in [region(&client, &maps, planes, to, threshold).expect("a region"), by_kernel] {
+            let by_kernel = on_device::packed_region(&device, planes, grid, threshold).expect("bits").unpacked().expect("a region");
+            for cells in [region(&client, &maps, planes, grid, threshold).expect("a region"), by_kernel] {
                 prop_assert_eq!(misplaced(&cells, &expected, threshold, tolerance), 0);
             }
 

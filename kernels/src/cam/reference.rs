@@ -2,7 +2,7 @@
 
 use super::LEAST_RANGE;
 use crate::launch::finite;
-use crate::resize::bilinear;
+use crate::resize::{Grid, bilinear};
 
 /// The definition of [`activation`](super::activation).
 #[must_use]
@@ -25,13 +25,13 @@ pub fn activation_reference(features: &[f32], shape: [usize; 4], weights: &[f32]
 
 /// The definition of [`normalized`](super::normalized).
 #[must_use]
-pub fn normalized_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2]) -> Vec<f32> {
-    let [slices, rows, columns] = shape;
-    let mut result = Vec::with_capacity(slices * size[0] * size[1]);
+pub fn normalized_reference(maps: &[f32], shape: [usize; 3], to: impl Into<Grid>) -> Vec<f32> {
+    let ([slices, rows, columns], grid) = (shape, to.into());
+    let mut result = Vec::with_capacity(slices * grid.size[0] * grid.size[1]);
     for slice in 0..slices {
         let map = &maps[slice * rows * columns..][..rows * columns];
         let map: Vec<f32> = map.iter().map(|value| finite(*value)).collect();
-        let upsampled = bilinear(&map, [rows, columns], size);
+        let upsampled = bilinear(&map, [rows, columns], grid);
         let lowest = upsampled.iter().copied().fold(f32::MAX, f32::min);
         let range = upsampled.iter().copied().fold(f32::MIN, f32::max) - lowest;
         let share = |value: f32| if range < LEAST_RANGE { 0.0 } else { (value - lowest) / range };
@@ -42,15 +42,15 @@ pub fn normalized_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2]) -
 
 /// The definition of [`region`](super::region).
 #[must_use]
-pub fn region_reference(maps: &[f32], shape: [usize; 3], size: [usize; 2], threshold: f32) -> Vec<u8> {
-    normalized_reference(maps, shape, size).into_iter().map(|share| u8::from(share > threshold)).collect()
+pub fn region_reference(maps: &[f32], shape: [usize; 3], to: impl Into<Grid>, threshold: f32) -> Vec<u8> {
+    normalized_reference(maps, shape, to).into_iter().map(|share| u8::from(share > threshold)).collect()
 }
 
 /// The definition of [`cam`](super::cam).
 #[must_use]
-pub fn reference(features: &[f32], shape: [usize; 4], weights: &[f32], size: [usize; 2], threshold: f32) -> Vec<u8> {
+pub fn reference(features: &[f32], shape: [usize; 4], weights: &[f32], to: impl Into<Grid>, threshold: f32) -> Vec<u8> {
     let maps = activation_reference(features, shape, weights);
-    region_reference(&maps, [shape[0], shape[2], shape[3]], size, threshold)
+    region_reference(&maps, [shape[0], shape[2], shape[3]], to, threshold)
 }
 
 /// The definition of [`above`](super::above).

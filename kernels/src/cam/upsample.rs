@@ -8,7 +8,7 @@ use crate::array::Array;
 use crate::error::KernelError;
 use crate::launch::{finite_on, lanes, singly, spread};
 use crate::pack::Bits;
-use crate::resize::Linear;
+use crate::resize::{Grid, Linear};
 
 /// Elements of a word of packed bits.
 const WORD: usize = 32;
@@ -29,12 +29,12 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Widens `maps` of a shape and to a size without zeros.
-    pub(super) fn new(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Result<Self, KernelError> {
-        let client = maps.client();
+    pub(super) fn new(maps: &Array<f32>, shape: [usize; 3], grid: Grid) -> Result<Self, KernelError> {
+        let (client, size) = (maps.client(), grid.size);
         let [slices, rows, columns] = shape;
         let len = slices * rows * size[1];
         let spread = spread(client, KERNEL, len)?;
-        let (down, across) = (Linear::new(rows, size[0]), Linear::new(columns, size[1]));
+        let [down, across] = Linear::of_grid([rows, columns], grid);
         let wide = Array::empty(client, len);
         // SAFETY: the kernel compares its position with the length of `out`, of which each row has as many elements as
         // the tables of the axis; those stay below the last column of a map.
@@ -117,13 +117,13 @@ impl Maps {
 /// # Errors
 ///
 /// As [`super::normalized`], but for what fails on the device: that is told where the result is waited for.
-pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Result<Array<f32>, KernelError> {
+pub fn normalized(maps: &Array<f32>, shape: [usize; 3], to: impl Into<Grid>) -> Result<Array<f32>, KernelError> {
     super::check_maps(maps.len(), shape)?;
-    let client = maps.client();
-    if maps.is_empty() || size[0] * size[1] == 0 {
+    let (client, grid) = (maps.client(), to.into());
+    if maps.is_empty() || grid.size.contains(&0) {
         return Ok(Array::empty(client, 0));
     }
-    let maps = Maps::new(maps, shape, size)?;
+    let maps = Maps::new(maps, shape, grid)?;
     let spread = spread(client, KERNEL, maps.vectors())?;
     let output = Array::empty(client, maps.vectors() * maps.lanes);
     let ([wide, low, fraction], ranges) = (maps.arguments(), maps.ranges()?);
@@ -158,10 +158,10 @@ pub fn normalized(maps: &Array<f32>, shape: [usize; 3], size: [usize; 2]) -> Res
 pub fn packed_region(
     maps: &Array<f32>,
     shape: [usize; 3],
-    size: [usize; 2],
+    to: impl Into<Grid>,
     threshold: f32,
 ) -> Result<Bits, KernelError> {
-    packed(maps, shape, size, threshold, true)
+    packed(maps, shape, to.into(), threshold, true)
 }
 
 /// Upsamples maps and packs what of them is above a threshold, as they are: one bit a cell. Does not wait for the device.
@@ -175,22 +175,22 @@ pub fn packed_above(
     size: [usize; 2],
     threshold: f32,
 ) -> Result<Bits, KernelError> {
-    packed(maps, shape, size, threshold, false)
+    packed(maps, shape, size.into(), threshold, false)
 }
 
 fn packed(
     maps: &Array<f32>,
     shape: [usize; 3],
-    size: [usize; 2],
+    grid: Grid,
     threshold: f32,
     normalized: bool,
 ) -> Result<Bits, KernelError> {
     super::check_maps(maps.len(), shape)?;
     let client = maps.client();
-    if maps.is_empty() || size[0] * size[1] == 0 {
+    if maps.is_empty() || grid.size.contains(&0) {
         return Bits::new(Array::empty(client, 0), 0);
     }
-    let maps = Maps::new(maps, shape, size)?;
+    let maps = Maps::new(maps, shape, grid)?;
     let cells = maps.vectors() * maps.lanes;
     let words = cells.div_ceil(WORD);
     // Vectors are counted on the device, and are more than words.

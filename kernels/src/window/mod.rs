@@ -64,7 +64,7 @@ impl Filter {
                 Axis { taps, first, weights }
             }
             Self::Bilinear => {
-                let Linear { low, fraction } = Linear::new(from, to);
+                let Linear { low, fraction } = Linear::new(from, to, 0.0);
                 // The last input has no next one: an output there is all of the second of two.
                 let taps = from.min(2);
                 let last = (from - taps) as u32;

@@ -45,7 +45,7 @@ fn seen(filter: Filter, index: usize, from: usize, to: usize) -> Vec<(usize, f32
             (first..end).map(|pixel| (pixel, share(index, pixel, from, to))).collect()
         }
         Filter::Bilinear => {
-            let (low, fraction) = position(index, from, to);
+            let (low, fraction) = position(index, from, to, 0.0);
             vec![(low, 1.0 - fraction), ((low + 1).min(from - 1), fraction)]
         }
     }

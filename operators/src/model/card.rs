@@ -1,5 +1,6 @@
 //! The model card: what a file of weights is, how it was trained, and how to know that it is the right file.
 
+use kernels::resize::Grid;
 use kernels::units::Window;
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,15 @@ pub enum Pooling {
     GeneralizedMean,
 }
 
+/// The cells of a model's maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MapGrid {
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// How far before the middle of its square a cell looks, down and along, in cells.
+    pub before: [f32; 2],
+}
+
 /// How the weights came to be. Nothing here changes a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,6 +184,10 @@ pub struct Card {
     pub context_layers: usize,
     /// Slices on each side that a slice's probability depends on: windows of `context_radius + 1` slices.
     pub context_radius: usize,
+    /// How far before the middle of its square a cell of the maps looks, down and along, in cells, as it was measured. Without it, where
+    /// the strides of the encoder have their middle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_before: Option<[f32; 2]>,
     /// Channels of the U-Net's first level.
     pub unet_width: usize,
     /// Side of the patches that the U-Net works on: 1 is standard, 2 is a quarter of the work.
@@ -218,6 +232,9 @@ impl Card {
         if !matches!(self.unet_patch, 1 | 2) {
             return refuse(format!("unet_patch is {}, must be 1 or 2", self.unet_patch));
         }
+        if self.map_before.is_some_and(|before| before.iter().any(|before| !(-4.0..=4.0).contains(before))) {
+            return refuse(format!("map_before is {:?}, must be in -4..=4", self.map_before.unwrap_or_default()));
+        }
         if self.context_radius > 1024 {
             return refuse(format!("context_radius is {}, must be at most 1024", self.context_radius));
         }
@@ -248,11 +265,12 @@ impl Card {
         self.encoder().features()
     }
 
-    /// Rows and columns of a slice's maps.
+    /// Rows and columns of a slice's maps, and where they lie.
     #[must_use]
-    pub fn map_size(&self) -> [usize; 2] {
-        let side = self.input_size.div_ceil(self.encoder().reduction());
-        [side, side]
+    pub fn map_grid(&self) -> MapGrid {
+        let step = self.encoder().reduction();
+        let before = self.map_before.unwrap_or([Grid::before_of_strides(step); 2]);
+        MapGrid { size: [self.input_size.div_ceil(step); 2], before }
     }
 
     /// Adds every number that changes a result.
@@ -306,6 +324,7 @@ pub(crate) mod tests {
             context_hidden: 32,
             context_layers: 1,
             context_radius: 7,
+            map_before: None,
             unet_width: 2,
             unet_patch: 1,
             segmenter: true,

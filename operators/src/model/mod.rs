@@ -35,7 +35,7 @@ use burn::module::Module as _;
 use burn::tensor::{Tensor, TensorData};
 use kernels::{Array, Device};
 
-pub use card::{Arch, Card, Context, Pooling, TrainedWith};
+pub use card::{Arch, Card, Context, MapGrid, Pooling, TrainedWith};
 pub use engine::Engine;
 pub use error::ModelError;
 pub use network::Network;
@@ -216,10 +216,10 @@ impl Model {
         &self.network
     }
 
-    /// Rows and columns of a slice's maps.
+    /// The cells of a slice's maps.
     #[must_use]
-    pub fn map_size(&self) -> [usize; 2] {
-        self.card.map_size()
+    pub fn map_grid(&self) -> MapGrid {
+        self.card.map_grid()
     }
 
     /// The class weights of the CAM head, D numbers.
@@ -246,7 +246,7 @@ impl Model {
     /// Returns [`ModelError::Length`] if the images have another shape, [`ModelError::Device`] if the device fails.
     pub fn encode_there(&self, images: Array<f32>, slices: usize) -> Result<(Array<f32>, Vec<Pooled>), ModelError> {
         self.check_images(images.len(), slices, self.card.windows.len())?;
-        let pixels = self.map_size().into_iter().product();
+        let pixels = self.map_grid().size.into_iter().product();
         let (maps, features) = self.ready.maps_there(images, self.card.pooling, pixels)?;
         let features = features.chunks(self.card.features().max(1));
         let pooled = |feature: &[f32]| Pooled { feature: feature.to_vec(), logit: self.logit(feature) };

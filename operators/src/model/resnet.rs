@@ -14,6 +14,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::card::{Arch, Pooling};
 use super::learn::{convolve, layer, normalize};
+use crate::tensor::Precision;
 
 /// One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where there is a third.
 #[derive(Module, Debug)]
@@ -202,9 +203,9 @@ impl ResNet {
         }
     }
 
-    /// One logit for each image through the pooled features: `[batch, 1]`.
+    /// One logit for each image through the pooled features: `[batch, 1]`, in `f32`, as pooling is.
     pub(crate) fn forward(&self, images: Tensor<4>, pooling: Pooling) -> Tensor<2> {
-        self.fc.forward(pool(self.maps(images), pooling))
+        self.fc.forward(pool(Precision::F32.tensor(self.maps(images)), pooling))
     }
 }
 

@@ -1,3 +1,4 @@
+use burn::module::{Module as _, ModuleMapper, Param};
 use burn::tensor::{Device as BurnDevice, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ fn every_architecture_and_context_runs_and_has_the_card_s_shapes() {
             let model = model(card, 1);
             let encoded = model.encode(&noise(2 * 3 * 32 * 32, 2), 2).unwrap();
             let side = if last_stride_one { 2 } else { 1 };
-            assert_eq!(model.map_size(), [side, side]);
+            assert_eq!(model.map_grid().size, [side, side]);
             assert_eq!(model.cam_weights().len(), model.card().features());
             for slice in &encoded {
                 assert_eq!(slice.feature.len(), model.card().features());
@@ -149,6 +150,47 @@ fn the_folded_encoder_is_the_encoder() {
     }
 }
 
+/// Makes all weights of a convolution alike: no side of a window counts for more.
+struct Even;
+
+impl ModuleMapper for Even {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let inputs: usize = tensor.dims().iter().skip(1).product();
+        let even = if D == 4 { tensor.ones_like() / inputs as f32 } else { tensor };
+        Param::from_mapped_value(id, even, mapper)
+    }
+}
+
+#[test]
+fn a_cell_of_a_map_looks_before_the_middle_of_its_square() {
+    const SIZE: usize = 512;
+    for (arch, last_stride_one) in [(Arch::ResNet18, true), (Arch::ResNet18, false), (Arch::ResNet50, true)] {
+        let card = Card { arch, last_stride_one, input_size: SIZE, ..tiny() };
+        let MapGrid { size: [rows, columns], before } = card.map_grid();
+        let network = Network::new(&card, 1, &BurnDevice::flex()).map(&mut Even);
+        let model = Model::new(card, &network, Device::Cpu).unwrap();
+        let dark = vec![0.5; 3 * SIZE * SIZE];
+        for pixel in [[256, 256], [250, 265]] {
+            let mut lit = dark.clone();
+            (0..3).for_each(|window| lit[(window * SIZE + pixel[0]) * SIZE + pixel[1]] = 1.0);
+            let [dark, lit] = [&dark, &lit].map(|image| model.encode(image, 1).unwrap().remove(0).map);
+            let (mut moved, mut place) = (0.0, [0.0, 0.0]);
+            for (index, (dark, lit)) in dark.iter().zip(&lit).enumerate() {
+                let by = lit - dark;
+                moved += by;
+                place[0] += by * ((index / columns % rows) as f32 + 0.5);
+                place[1] += by * ((index % columns) as f32 + 0.5);
+            }
+            for axis in 0..2 {
+                let cell = (pixel[axis] as f32 + 0.5) / SIZE as f32 * rows as f32;
+                let seen = place[axis] / moved - cell;
+                assert!((seen - before[axis]).abs() < 0.1, "{arch:?}, {last_stride_one}: {seen} for {before:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_cam_from_the_class_weights_is_grad_cam_after_min_max() {
     let model = model(Card { pooling: Pooling::Average, ..tiny() }, 11);
@@ -162,7 +204,7 @@ fn a_cam_from_the_class_weights_is_grad_cam_after_min_max() {
         .collect();
 
     let device = BurnDevice::flex().autodiff();
-    let side = model.map_size()[0];
+    let side = model.map_grid().size[0];
     let maps =
         Tensor::<4>::from_data(TensorData::new(encoded.map.clone(), [1, encoded.feature.len(), side, side]), &device)
             .require_grad();

@@ -12,7 +12,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::learn::{layer, normalize};
+use super::learn::{layer, normalize, spread};
 
 /// Two times convolution, ReLU, batch norm.
 #[derive(Module, Debug)]
@@ -104,8 +104,8 @@ impl UNet {
         }
         out = self.bottom.forward(out);
         for ((up, merge), skip) in self.up.iter().zip(&self.merge).zip(skips.into_iter().rev()) {
-            out = merge.forward(Tensor::cat(vec![skip, up.forward(out)], 1));
+            out = merge.forward(Tensor::cat(vec![skip, spread(up, out)], 1));
         }
-        self.last.forward(out)
+        spread(&self.last, out)
     }
 }

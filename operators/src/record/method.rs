@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use crate::model::MapGrid;
 use crate::refine::RefineConfig;
 
 /// How evidence becomes masks. Every number is part of the name of a result: a changed number is a new version.
@@ -20,6 +21,9 @@ pub struct MethodConfig {
     pub fuse_reach: usize,
     /// The part of a slice's normalized activation map above this is the region to refine.
     pub cam_threshold: f32,
+    /// Whether the cells of a map lie where the encoder looks; otherwise each lies in the middle of its square, as published, half a
+    /// cell off or more.
+    pub cam_aligned: bool,
     /// Slices below this single-slice probability have no activation map.
     pub cam_gate: f32,
     /// Slices at or above this probability in their sequence have masks.
@@ -35,10 +39,19 @@ impl Default for MethodConfig {
             max_gap_mm: 12.0,
             fuse_reach: 2,
             cam_threshold: 0.7,
+            cam_aligned: true,
             cam_gate: 0.1,
             mask_gate: 0.5,
             refine: RefineConfig::default(),
         }
+    }
+}
+
+impl MethodConfig {
+    /// Where the cells of a model's maps lie to this method.
+    #[must_use]
+    pub fn grid(&self, maps: MapGrid) -> MapGrid {
+        if self.cam_aligned { maps } else { MapGrid { before: [0.0; 2], ..maps } }
     }
 }
 

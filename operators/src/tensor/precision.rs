@@ -1,14 +1,18 @@
 //! The numbers that a network computes in.
 //!
-//! Training and `cpu` use `f32`. A GPU multiplies narrow numbers several times as fast: weights and activations are then
-//! cast when the model is loaded, and sums stay as wide as the device keeps them. What that costs is bounded by a test,
+//! `cpu` uses `f32`. A GPU multiplies narrow numbers several times as fast. For inference weights and activations are cast
+//! when the model is loaded, and sums stay as wide as the device keeps them. In training the weights, their gradients and the
+//! optimizer stay `f32`, and each layer casts its weights to the numbers of its input (Micikevicius et al., ICLR 2018); `bf16`
+//! alone, because small gradients vanish in `f16` unless the loss is scaled. What inference that costs is bounded by a test,
 //! on the maps of an encoder with random weights, relative to their largest value: see [`Precision::error`].
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// A width of numbers, by name: `f32`, `f16` or `bf16`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 24 bits of mantissa.
     #[default]
@@ -42,10 +46,10 @@ impl Precision {
         if self == Self::F32 { module } else { module.map(&mut Cast(self.dtype())) }
     }
 
-    /// A network's input in this width.
+    /// The same numbers in this width.
     #[must_use]
-    pub fn input<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
-        if self == Self::F32 { tensor } else { tensor.cast(self.dtype()) }
+    pub fn tensor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        tensor.cast(self.dtype())
     }
 
     fn dtype(self) -> FloatDType {
@@ -115,7 +119,7 @@ mod tests {
                         println!("skipped: {precision} on {device:?}: not supported");
                         continue;
                     }
-                    let maps = precision.cast(encoder.clone()).maps(precision.input(images()));
+                    let maps = precision.cast(encoder.clone()).maps(precision.tensor(images()));
                     let maps = host("test", maps).unwrap();
                     let furthest = maps.iter().zip(&exact).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
                     println!("{precision} {arch:?} on {device:?}: {:.5} of the largest value", furthest / largest);

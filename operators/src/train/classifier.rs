@@ -29,6 +29,7 @@ pub fn train_classifier(
     let channels = images.windows.len();
     let coarse_steps = config.coarse_epochs * config.classifier.samples.div_ceil(config.classifier.batch.max(1));
     let training = connect(device)?.autodiff();
+    let precision = config.precision_on(device)?;
     let sampler = Balanced::new(&images.slices_of(&split.training), |slice| images.labels[slice]);
     let partners = images.partners();
     let held = images.slices_of(&split.validation);
@@ -38,8 +39,8 @@ pub fn train_classifier(
         config.classifier,
         network.encoder,
         |encoder, step, count| {
-            let slices =
-                sampler.pairs(count, &mut Random::step(config.seed, "classifier", step), |slice| partners[slice]);
+            let random = &mut Random::step(config.seed, "classifier", step);
+            let slices = sampler.pairs(count, random, config.partners, |slice| partners[slice]);
             let coarse = step < coarse_steps;
             let size = if coarse { images.size / 2 } else { images.size };
             let pixels = slices.par_iter().enumerate().map(|(index, &slice)| {
@@ -60,7 +61,7 @@ pub fn train_classifier(
             let batch = slices.len();
             let input = Tensor::from_data(TensorData::new(pixels, [batch, channels, size, size]), &training);
             let labels = Tensor::<2>::from_data(TensorData::new(labels, [batch, 1]), &training);
-            Ok(cross_entropy(encoder.forward(input, card.pooling), labels).mean())
+            Ok(cross_entropy(encoder.forward(precision.tensor(input), card.pooling), labels).mean())
         },
         |encoder| {
             let mut network = rest.clone();

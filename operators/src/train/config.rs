@@ -3,7 +3,9 @@
 use kernels::units::Window;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Arch, Card, Context, Pooling, TrainedWith};
+use super::TrainError;
+use crate::model::{Arch, Card, Context, ModelError, Pooling, TrainedWith, connect};
+use crate::tensor::Precision;
 
 /// One stage: AdamW (Loshchilov, Hutter, ICLR 2019), the learning rate rising for the first twentieth of the steps and
 /// falling to zero along a cosine.
@@ -69,6 +71,9 @@ pub struct TrainConfig {
     pub unet_width: usize,
     /// Side of the patches that the U-Net works on: 1 or 2.
     pub unet_patch: usize,
+    /// What the encoder and the segmenter are trained in: `f32`, or `bf16` on a device that computes in it. Weights, gradients and
+    /// the optimizer stay `f32`.
+    pub precision: Precision,
     /// Decides the initial weights, the split, the samples and the augmentation.
     pub seed: u64,
     /// The part of the series that is used; the mix of series with and without a hemorrhage stays.
@@ -77,6 +82,9 @@ pub struct TrainConfig {
     pub validation: f64,
     /// The first epochs of stage 1 see images of half the side, at a quarter of the cost.
     pub coarse_epochs: usize,
+    /// The part of the samples without a hemorrhage in stage 1 that are partners of one with it: of the same patient, at the
+    /// nearest place.
+    pub partners: f64,
     /// Stage 1, the slice classifier.
     pub classifier: StageConfig,
     /// Stage 2, the sequence head; a sample is a crop.
@@ -106,14 +114,16 @@ impl Default for TrainConfig {
             context_radius: 7,
             unet_width: 8,
             unet_patch: 2,
+            precision: Precision::F32,
             seed: 1,
             fraction: 1.0,
             validation: 0.15,
-            coarse_epochs: 14,
-            classifier: StageConfig { epochs: 20, samples: 3200, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
+            coarse_epochs: 6,
+            partners: 0.5,
+            classifier: StageConfig { epochs: 16, samples: 3200, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
             head: StageConfig { epochs: 10, samples: 2048, batch: 32, learning_rate: 2e-3, weight_decay: 1e-3 },
             cam: StageConfig { epochs: 10, samples: 4096, batch: 64, learning_rate: 1e-3, weight_decay: 1e-4 },
-            segmenter: StageConfig { epochs: 6, samples: 640, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
+            segmenter: StageConfig { epochs: 8, samples: 800, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
             student: Student::default(),
             self_training: 0,
         }
@@ -121,6 +131,18 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The numbers to train in on a device.
+    pub(crate) fn precision_on(&self, device: kernels::Device) -> Result<Precision, TrainError> {
+        let precision = self.precision;
+        if precision == Precision::F16 {
+            return Err(TrainError::Precision(precision));
+        }
+        if !precision.is_supported(&connect(device)?) {
+            return Err(ModelError::Precision { device, precision }.into());
+        }
+        Ok(precision)
+    }
+
     /// The card of the model that this configuration trains, without its weights' checksum.
     #[must_use]
     pub fn card(&self, name: &str, version: &str) -> Card {
@@ -137,6 +159,7 @@ impl TrainConfig {
             context_hidden: self.context_hidden,
             context_layers: self.context_layers,
             context_radius: self.context_radius,
+            map_before: None,
             unet_width: self.unet_width,
             unet_patch: self.unet_patch,
             segmenter: false,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::model::ModelError;
+use crate::tensor::Precision;
 
 /// A training that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum TrainError {
         /// What it must be.
         must: &'static str,
     },
+    /// Numbers that nothing is trained in.
+    #[error("nothing is trained in {0}, in which small gradients vanish: say f32 or bf16")]
+    Precision(Precision),
     /// A checkpoint cannot be written, read or used.
     #[error("checkpoint {path}: {reason}")]
     Checkpoint {

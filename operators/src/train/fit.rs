@@ -119,8 +119,9 @@ fn learning_rate(highest: f64, step: usize, total: usize) -> f64 {
     }
 }
 
-#[allow(clippy::as_conversions, reason = "steps are far below 2^52")]
-fn count(number: usize) -> f64 {
+/// A count as the arithmetic of a training takes it.
+#[allow(clippy::as_conversions, reason = "counts are far below 2^52")]
+pub(crate) fn count(number: usize) -> f64 {
     number as f64
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kernels::units::Window;
 use rayon::prelude::*;
 
+use super::fit::count;
 use super::{Random, TrainConfig, TrainError};
 use crate::record::{Digest, Plane};
 
@@ -123,6 +124,9 @@ impl Images {
         if !(config.fraction > 0.0 && config.fraction <= 1.0) {
             return Err(TrainError::Config { what: "fraction", value: config.fraction, must: "in 0..=1 and not 0" });
         }
+        if !(0.0..=1.0).contains(&config.partners) {
+            return Err(TrainError::Config { what: "partners", value: config.partners, must: "in 0..=1" });
+        }
         if !(0.0..1.0).contains(&config.validation) {
             return Err(TrainError::Config { what: "validation", value: config.validation, must: "in 0..1" });
         }
@@ -175,8 +179,8 @@ impl Images {
     /// For each slice the one without a hemorrhage in a run of the same key whose place in its run is nearest, if there is one.
     pub(crate) fn partners(&self) -> Vec<Option<usize>> {
         let places = |run: &Run| {
-            let count = number(run.slices.len());
-            run.slices.clone().enumerate().map(move |(index, slice)| (slice, (number(index) + 0.5) / count))
+            let slices = count(run.slices.len());
+            run.slices.clone().enumerate().map(move |(index, slice)| (slice, (count(index) + 0.5) / slices))
         };
         let mut partners = vec![None; self.slices()];
         for run in &self.runs {
@@ -212,13 +216,8 @@ fn byte(intensity: f32) -> u8 {
 
 /// A part of a count, rounded.
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of series")]
-fn share(count: usize, part: f64) -> usize {
-    (number(count) * part).round() as usize
-}
-
-#[allow(clippy::as_conversions, reason = "counts are far below 2^52")]
-fn number(count: usize) -> f64 {
-    count as f64
+fn share(number: usize, part: f64) -> usize {
+    (count(number) * part).round() as usize
 }
 
 #[cfg(test)]
@@ -275,6 +274,12 @@ mod tests {
             assert!(matches!(
                 images.split(&TrainConfig { fraction, ..config.clone() }),
                 Err(TrainError::Config { what: "fraction", .. })
+            ));
+        }
+        for partners in [-0.1, 1.1, f64::NAN] {
+            assert!(matches!(
+                images.split(&TrainConfig { partners, ..config.clone() }),
+                Err(TrainError::Config { what: "partners", .. })
             ));
         }
         images.labels.fill(false);

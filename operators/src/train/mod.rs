@@ -7,10 +7,11 @@
 //! | 3 `cam` | the CAM head, D + 1 numbers | features, encoder frozen | cross-entropy of logits, balanced |
 //! | 4 `segmenter` | the U-Net | pseudo-masks | Dice and cross-entropy |
 //!
-//! [`train`] runs stages 1 to 3; whoever has the pseudo-masks of the result runs [`train_segmenter`]. The same data, configuration
+//! [`train`] runs stages 1 to 3, and measures where the maps look ([`aim`]); whoever has the pseudo-masks of the result runs [`train_segmenter`]. The same data, configuration
 //! and seed give the same weights on `cpu`, also when a kill came between and the training went on from its checkpoints
 //! ([`Course`]). The joint fine-tuning of encoder and head, as published, is not done here.
 
+mod aim;
 mod cam;
 mod checkpoint;
 mod classifier;
@@ -28,6 +29,7 @@ mod sampler;
 mod segmenter;
 mod warp;
 
+pub use aim::aim;
 pub use cam::train_cam;
 pub use classifier::train_classifier;
 pub use config::{StageConfig, Student, TrainConfig};
@@ -49,7 +51,7 @@ use kernels::Device;
 use crate::model::{Card, Model, Network, connect};
 
 /// Trains encoder, sequence head and CAM head from slice labels: stages 1 to 3. `card` names the model ([`TrainConfig::card`]);
-/// its gate, counts and metrics are filled in. The encoder begins with the weights of `start` if it is given and of the same
+/// its gate, counts and metrics are filled in, and where its maps look ([`aim`]). The encoder begins with the weights of `start` if it is given and of the same
 /// shape, otherwise all begins with random weights.
 ///
 /// # Errors
@@ -84,7 +86,7 @@ pub fn train(
     for (name, value) in [("slice_auc", slice_auc), ("sequence_auc", head.auc), ("cam_auc", cam_auc)] {
         card.trained.metrics.extend(value.map(|value| (name.to_owned(), value)));
     }
-    Ok(Model::new(card, &network, device)?)
+    aim(&Model::new(card, &network, device)?, images, config)
 }
 
 /// Who draws the masks that the segmenter learns from.

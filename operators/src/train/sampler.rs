@@ -24,18 +24,19 @@ impl Balanced {
         pool.get(random.below(pool.len())).copied()
     }
 
-    /// `count` slices, one with the label and one without in turn. About half of those without it are what `partner` gives for
-    /// the one before: what is the same in both then teaches nothing.
+    /// `count` slices, one with the label and one without in turn. About the part `share` of those without it are what
+    /// `partner` gives for the one before: what is the same in both then teaches nothing.
     pub(crate) fn pairs(
         &self,
         count: usize,
         random: &mut Random,
+        share: f64,
         partner: impl Fn(usize) -> Option<usize>,
     ) -> Vec<usize> {
         let any = |pool: &[usize], random: &mut Random| pool.get(random.below(pool.len())).copied();
         let pairs = (0..count.div_ceil(2)).flat_map(|_| {
             let positive = any(&self.positive, random);
-            let paired = random.uniform() < 0.5;
+            let paired = f64::from(random.uniform()) < share;
             let negative = positive.filter(|_| paired).and_then(&partner).or_else(|| any(&self.negative, random));
             [positive, negative]
         });
@@ -66,15 +67,17 @@ mod tests {
     }
 
     #[test]
-    fn pairs_alternate_and_half_of_them_are_partners() {
+    fn pairs_alternate_and_the_given_part_of_them_are_partners() {
         let slices: Vec<usize> = (0..1000).collect();
         let sampler = Balanced::new(&slices, |slice| slice % 10 == 0);
-        let draws = sampler.pairs(20_001, &mut Random::new(3, "test"), |slice| Some(slice + 1));
-        assert_eq!(draws.len(), 20_001);
-        assert!(draws.iter().enumerate().all(|(index, slice)| (slice % 10 == 0) == (index % 2 == 0)));
-        let partners = draws.chunks_exact(2).filter(|pair| pair[1] == pair[0] + 1).count();
-        assert!(partners.abs_diff(5_000) < 200, "{partners} of 10000");
-        let alone = sampler.pairs(100, &mut Random::new(3, "test"), |_| None);
+        for (share, expected) in [(0.0, 0), (0.25, 2_500), (0.5, 5_000), (1.0, 10_000)] {
+            let draws = sampler.pairs(20_001, &mut Random::new(3, "test"), share, |slice| Some(slice + 1));
+            assert_eq!(draws.len(), 20_001);
+            assert!(draws.iter().enumerate().all(|(index, slice)| (slice % 10 == 0) == (index % 2 == 0)));
+            let partners = draws.chunks_exact(2).filter(|pair| pair[1] == pair[0] + 1).count();
+            assert!(partners.abs_diff(expected) < 200, "{partners} of 10000");
+        }
+        let alone = sampler.pairs(100, &mut Random::new(3, "test"), 1.0, |_| None);
         assert!(alone.iter().skip(1).step_by(2).all(|slice| slice % 10 != 0) && alone.len() == 100);
     }
 
@@ -83,6 +86,6 @@ mod tests {
         let random = &mut Random::new(0, "test");
         assert!(Balanced::new(&[4, 5], |_| false).draws(10, random).iter().all(|slice| matches!(slice, 4 | 5)));
         assert_eq!(Balanced::new(&[], |_| true).draw(random), None);
-        assert_eq!(Balanced::new(&[4, 5], |_| true).pairs(4, random, |_| None).len(), 2);
+        assert_eq!(Balanced::new(&[4, 5], |_| true).pairs(4, random, 0.5, |_| None).len(), 2);
     }
 }

@@ -10,6 +10,7 @@ use super::warp::Warp;
 use super::{Course, Images, Random, Split, TrainConfig, TrainError};
 use crate::model::{Network, connect, host};
 use crate::record::Digest;
+use crate::tensor::Precision;
 
 /// Slices that are held back and scored at most: the score chooses an epoch, no more.
 const SCORED: usize = 96;
@@ -51,6 +52,7 @@ pub fn train_segmenter(
     });
     let plain = connect(device)?;
     let training = plain.clone().autodiff();
+    let precision = config.precision_on(device)?;
     let usable = |runs: &[usize]| -> Vec<usize> {
         images
             .slices_of(runs)
@@ -82,7 +84,8 @@ pub fn train_segmenter(
             let shape = [slices.len(), 1, size, size];
             let input = Tensor::from_data(TensorData::new(pixels.concat(), shape), &training);
             let (target, weight) = tensors(&masks.concat(), shape, &training);
-            Ok(cost(unet.forward(input), target, weight))
+            let logits = Precision::F32.tensor(unet.forward(precision.tensor(input)));
+            Ok(cost(logits, target, weight))
         },
         |unet| {
             let mut sum = 0.0;

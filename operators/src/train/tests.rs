@@ -30,10 +30,12 @@ pub(crate) fn toy() -> TrainConfig {
         context_radius: 3,
         unet_width: 4,
         unet_patch: 2,
+        precision: crate::tensor::Precision::F32,
         seed: 5,
         fraction: 1.0,
         validation: 0.25,
         coarse_epochs: 1,
+        partners: 0.5,
         classifier: stage(4, 256, 16, 3e-3),
         head: stage(3, 128, 16, 5e-3),
         cam: stage(2, 128, 16, 1e-3),
@@ -158,6 +160,22 @@ fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
     // Stage 4 leaves all but the U-Net as it was.
     let image = preprocess(&config.windows)(&plane(100, 3)).unwrap();
     assert_eq!(with.encode(&image, 1).unwrap(), model.encode(&image, 1).unwrap());
+}
+
+#[test]
+fn narrow_numbers_learn_as_well_and_too_narrow_ones_are_refused() {
+    use crate::tensor::Precision;
+    if !Precision::Bf16.is_supported(&connect(Device::Cpu).unwrap()) {
+        println!("skipped: bf16 on cpu: not supported");
+        return;
+    }
+    let (_, model, _) = train_toy(&TrainConfig { precision: Precision::Bf16, ..toy() }, 48);
+    let auc = model.card().trained.metrics["slice_auc"];
+    assert!(auc > 0.9, "{auc}");
+
+    let (images, half) = images(8, &TrainConfig { precision: Precision::F16, ..toy() });
+    let result = train(half.card("toy", "1"), None, &images, &half, Device::Cpu, &mut Course::new(&mut |_| {}));
+    assert!(matches!(result, Err(TrainError::Precision(Precision::F16))));
 }
 
 #[test]

@@ -96,8 +96,9 @@ impl Warp {
     }
 }
 
+/// A number of pixels.
 #[allow(clippy::as_conversions, reason = "sides are far below 2^24")]
-fn side(size: usize) -> f32 {
+pub(crate) fn side(size: usize) -> f32 {
     size as f32
 }
 

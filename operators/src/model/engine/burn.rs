@@ -55,7 +55,7 @@ impl OnBurn {
         let batches = images.par_chunks(at_once * length).map(|batch| {
             let count = batch.len() / length;
             let input = Tensor::<4>::from_data(TensorData::new(batch.to_vec(), [count, channels, size, size]), &device);
-            let output = host(network, run(self.precision.input(input)))?;
+            let output = host(network, run(self.precision.tensor(input)))?;
             Ok(output.chunks(output.len() / count).map(<[f32]>::to_vec).collect::<Vec<_>>())
         });
         Ok(batches.collect::<Result<Vec<_>, ModelError>>()?.concat())
@@ -76,7 +76,7 @@ impl Networks for OnBurn {
         let client = images.client().clone();
         let slices = images.len() / (self.windows * self.size * self.size).max(1);
         let images = tensor_of(images, [slices, self.windows, self.size, self.size], self.device)?;
-        let maps = self.encoder.maps(self.precision.input(images));
+        let maps = self.encoder.maps(self.precision.tensor(images));
         let features = host("encoder", pool(maps.clone(), pooling))?;
         Ok((array_of(maps, &client)?, features))
     }

@@ -9,17 +9,25 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::ops::ModuleOps as _;
 use burn::backend::{Autodiff, Flex, TensorMetadata as _};
 use burn::module::Param;
-use burn::nn::conv::Conv2d;
+use burn::nn::conv::{Conv2d, ConvTranspose2d};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use super::{numbers, on_processor, tensor};
+use super::{cast, numbers, on_processor, tensor};
 use crate::model::engine::direct::batch::{self, Shape, padding};
 
 /// A layer of one stride, padded as [`convolve`] pads.
 pub(in crate::model) fn layer(conv: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     convolve(input, conv.weight.val(), conv.bias.as_ref().map(Param::val), conv.stride[0])
+}
+
+/// The same for a transposed convolution, which is burn's everywhere.
+pub(in crate::model) fn spread(conv: &ConvTranspose2d, input: Tensor<4>) -> Tensor<4> {
+    let numbers = input.dtype();
+    let options = ConvTransposeOptions::new(conv.stride, conv.padding, conv.padding_out, conv.dilation, conv.groups);
+    let bias = conv.bias.as_ref().map(|bias| cast(bias.val(), numbers));
+    conv_transpose2d(input, cast(conv.weight.val(), numbers), bias, options)
 }
 
 /// `[batch, channels, rows, columns]` by `[out, channels, kernel, kernel]`, and a number for each output. A kernel of an odd
@@ -34,6 +42,7 @@ pub(in crate::model) fn convolve(
     bias: Option<Tensor<1>>,
     stride: usize,
 ) -> Tensor<4> {
+    let (weight, bias) = (cast(weight, input.dtype()), bias.map(|bias| cast(bias, input.dtype())));
     let [_, _, kernel, width] = weight.dims();
     let options = ConvOptions::new([stride, stride], [padding(kernel), padding(width)], [1, 1], 1);
     let (Some(x), Some(w)) = (on_processor(&input), on_processor(&weight)) else {

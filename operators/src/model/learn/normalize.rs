@@ -13,7 +13,7 @@ use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{numbers, on_processor, tensor};
+use super::{cast, numbers, on_processor, tensor};
 
 /// What the layer does in training to `[batch, channels, rows, columns]`: each channel less its mean, by its deviation, then the
 /// layer's scale and shift. The layer's running statistics move as well.
@@ -22,6 +22,11 @@ use super::{numbers, on_processor, tensor};
 ///
 /// As [`BatchNorm::forward`] does: if shapes or devices do not fit.
 pub(in crate::model) fn normalize(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+    let numbers = input.dtype();
+    cast(normalize_in_own_numbers(norm, cast(input, norm.gamma.val().dtype())), numbers)
+}
+
+fn normalize_in_own_numbers(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
     let [batch, channels, rows, columns] = input.dims();
     let shape = Shape { batch, channels, pixels: rows * columns, epsilon: norm.epsilon };
     let learns = input.device().is_autodiff() && norm.training.is_enabled() && shape.pixels > 0 && batch > 0;

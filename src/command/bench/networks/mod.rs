@@ -259,7 +259,7 @@ impl Bench {
             return Ok(Err("out of time: say more --seconds".to_owned()));
         };
         let card = model.card();
-        let [rows, columns] = model.map_size();
+        let [rows, columns] = model.map_grid().size;
         let input = card.windows.len() * card.input_size * card.input_size;
         // Inputs and their copies, the maps that come back, and the slices that they are made from.
         let held = batch * (input * 4 * 2 + card.features() * rows * columns * 4 + MATRIX * MATRIX * 2);
@@ -329,7 +329,7 @@ impl Bench {
 /// The kernels of the stage that encodes slices, without its network.
 fn kernels_of<'a>(model: &'a Model, client: &Client, batch: usize) -> Job<'a> {
     let (planes, client, card) = (planes(batch), client.clone(), model.card());
-    let [rows, columns] = model.map_size();
+    let [rows, columns] = model.map_grid().size;
     let shape = [batch, model.cam_weights().len(), rows, columns];
     let features = numbers(shape.iter().product());
     Box::new(move || {
