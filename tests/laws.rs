@@ -43,7 +43,7 @@ pub(crate) static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig
     fuse_reach: 1,
     mask_gate: 0.494,
     cam_gate: 0.522,
-    cam_threshold: 0.5,
+    cam_threshold: 0.3,
     ..MethodConfig::default()
 });
 pub(crate) static REFERENCES: LazyLock<[Reference<'static>; 2]> =

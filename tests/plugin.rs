@@ -51,7 +51,7 @@ static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig {
     fuse_reach: 1,
     mask_gate: 0.494,
     cam_gate: 0.522,
-    cam_threshold: 0.5,
+    cam_threshold: 0.3,
     ..MethodConfig::default()
 });
 static REFERENCE: LazyLock<Reference<'static>> = LazyLock::new(|| Reference::new(&MODEL, &CLIENT, &METHOD));

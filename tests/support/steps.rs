@@ -86,7 +86,7 @@ pub(crate) fn payload(index: usize, form: Form) -> Option<&'static [u8]> {
 }
 
 fn contents() -> Vec<BTreeMap<Form, Vec<u8>>> {
-    let config = PhantomConfig { seed: 38, matrix: 64, positive_share: 1.0, ..PhantomConfig::default() };
+    let config = PhantomConfig { seed: 30, matrix: 64, positive_share: 1.0, ..PhantomConfig::default() };
     let study = |index: u64| {
         let slices = Some(SLICES[usize::try_from(index).expect("one of three")]);
         phantom::study(&PhantomConfig { slices, ..config }, index)
