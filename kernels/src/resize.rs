@@ -6,7 +6,9 @@
 //! | result | `[rows, columns]` of the new size | the same |
 //!
 //! Pixels are areas: pixel `i` covers `[i, i + 1)` and has its centre at `i + 0.5`, so two grids of one plane share
-//! their borders, not their first centres. The cells of an encoder's map do not lie in their centres: see [`Grid`]. Positions are computed in `f64` and rounded when they become weights. This module does not filter: [`bilinear`] to a smaller size skips pixels.
+//! their borders, not their first centres. The cells of an encoder's map do not lie in their centres: see [`Grid`].
+//! Positions are computed in `f64` and rounded when they become weights. This module does not filter: [`bilinear`] to a
+//! smaller size skips pixels.
 
 use crate::wide::widest;
 
@@ -21,9 +23,10 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// How far before the middle of its square a cell lies that stands for `step` pixels along an axis, in cells, if it lies in the middle of
-    /// the first of them. There the window of an encoder has its middle whose convolutions and poolings of stride 2 have odd sides
-    /// and are padded alike on all sides: that of output `i` is over input `2 i`. What the encoder has learned may look elsewhere in the window.
+    /// How far before the middle of its square a cell lies that stands for `step` pixels along an axis, in cells, if it
+    /// lies in the middle of the first of them. There the window of an encoder has its middle whose convolutions and
+    /// poolings of stride 2 have odd sides and are padded alike on all sides: that of output `i` is over input `2 i`.
+    /// What the encoder has learned may look elsewhere in the window.
     #[must_use]
     pub fn before_of_strides(step: usize) -> f32 {
         0.5 - 0.5 / step.max(1) as f32

@@ -3,7 +3,7 @@
 //! `cpu` uses `f32`. A GPU multiplies narrow numbers several times as fast. For inference weights and activations are cast
 //! when the model is loaded, and sums stay as wide as the device keeps them. In training the weights, their gradients and the
 //! optimizer stay `f32`, and each layer casts its weights to the numbers of its input (Micikevicius et al., ICLR 2018); `bf16`
-//! alone, because small gradients vanish in `f16` unless the loss is scaled. What inference that costs is bounded by a test,
+//! alone, because small gradients vanish in `f16` unless the loss is scaled. What narrow numbers cost inference is bounded by a test,
 //! on the maps of an encoder with random weights, relative to their largest value: see [`Precision::error`].
 
 use burn::module::{Module, ModuleMapper, Param};

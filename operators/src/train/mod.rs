@@ -7,7 +7,8 @@
 //! | 3 `cam` | the CAM head, D + 1 numbers | features, encoder frozen | cross-entropy of logits, balanced |
 //! | 4 `segmenter` | the U-Net | pseudo-masks | Dice and cross-entropy |
 //!
-//! [`train`] runs stages 1 to 3, and measures where the maps look ([`aim`]); whoever has the pseudo-masks of the result runs [`train_segmenter`]. The same data, configuration
+//! [`train`] runs stages 1 to 3, and measures where the maps look ([`aim`]); whoever has the pseudo-masks of the result runs
+//! [`train_segmenter`]. The same data, configuration
 //! and seed give the same weights on `cpu`, also when a kill came between and the training went on from its checkpoints
 //! ([`Course`]). The joint fine-tuning of encoder and head, as published, is not done here.
 
