@@ -64,9 +64,13 @@ impl<'a> Lessons<'a> {
     ///
     /// Returns an error if there are no pseudo-masks, or the networks cannot run.
     pub fn segmenter(&self, model: &Model, course: &mut Course) -> anyhow::Result<Model> {
-        let aimed = aim(model, &self.images, self.config)?;
-        let maps = self.maps(&aimed)?;
-        let mut model = self.learn(&aimed, Teacher::Maps, &maps, course)?;
+        // Models of before do not tell where their maps look.
+        let model = match model.card().map_before {
+            Some(_) => model.clone(),
+            None => aim(model, &self.images, self.config)?,
+        };
+        let maps = self.maps(&model)?;
+        let mut model = self.learn(&model, Teacher::Maps, &maps, course)?;
         for round in 1..=self.config.self_training.min(Teacher::ROUNDS) {
             let own = self.own(&model, &maps)?;
             model = self.learn(&model, Teacher::Itself(round), &own, course)?;
