@@ -6,7 +6,7 @@
 PHANTOMS is what `hemoflow phantom` wrote, REAL a folder of DICOM slices of one head without a bleed. Rows: slices of the
 patient; phantoms, each another, where the space inside the skull is as large a part of its largest; the phantom slices with
 most of four kinds of bleed; and distributions of HU: of brain by its distance from the skull, of all phantoms and the patient,
-and of each kind of bleed. Needs pydicom, nibabel, numpy, scipy and matplotlib.
+and of each kind of bleed. Prints tables of HU by distance from the bone and toward the vertex as well. Needs pydicom, nibabel, numpy, scipy and matplotlib.
 """
 
 import sys
@@ -22,6 +22,11 @@ import pydicom
 from scipy import ndimage
 
 KINDS = ["epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
+# Toward the vertex: where the space inside the skull is this part of its largest, at these distances from the bone in the plane, mm.
+HEIGHTS = [1.0, 0.8, 0.65, 0.5, 0.35, 0.2]
+RIM, MIDDLE = (2, 6), (8, 1000)
+# Where the space inside the skull is at least 60 cm², at these distances from the bone, mm.
+DISTANCES = [3, 4, 5, 6, 8, 10, 12, 16, 20, 30]
 SHELLS = [("1 to 5 mm from the skull", 1, 5), ("5 to 15 mm", 5, 15), ("deeper", 15, 1000)]
 
 
@@ -69,6 +74,48 @@ def at_areas(hu, spacing, parts):
     return [hu[np.flatnonzero(areas >= part * areas.max()).max()] for part in parts]
 
 
+def by_distance(hu, spacing, mask):
+    """Median HU at each distance from the bone, `[1, distances]`, bleeds left out."""
+    found = [[] for _ in DISTANCES]
+    for values, bleeds in zip(hu, mask):
+        space, distance = inside(values, spacing)
+        if space.sum() * spacing**2 < 6000:
+            continue
+        brain = space & (bleeds == 0) & (np.abs(values - 30) < 70)
+        for at, voxels in zip(DISTANCES, found):
+            voxels.append(values[brain & (np.abs(distance - at) < 0.5)])
+    return np.array([[np.median(np.concatenate(voxels)) for voxels in found]])
+
+
+def toward_vertex(hu, spacing, mask):
+    """Median HU of the rim and of the middle at each height, `[2, heights]`; NaN where there is no slice or it has a bleed."""
+    spaces = [inside(values, spacing) for values in hu]
+    areas = np.array([space.sum() for space, _ in spaces])
+    found = np.full((2, len(HEIGHTS)), np.nan)
+    above = np.arange(len(hu)) >= areas.argmax()
+    for column, height in enumerate(HEIGHTS):
+        place = np.argmin(np.where(above, np.abs(areas / areas.max() - height), np.inf))
+        if abs(areas[place] / areas.max() - height) > 0.12 or mask[place].any():
+            continue
+        space, distance = spaces[place]
+        smooth = ndimage.median_filter(hu[place], 3)
+        for row, (near, far) in enumerate([RIM, MIDDLE]):
+            voxels = smooth[space & (distance >= near) & (distance < far) & (np.abs(smooth - 50) < 50)]
+            found[row, column] = np.median(voxels) if len(voxels) else np.nan
+    return found
+
+
+def tell(what, columns, rows, patient, studies):
+    """A table: rows of the patient's numbers, and of the lowest, the median and the highest among phantoms."""
+    print(f"\n| {what} | {' | '.join(map(str, columns))} |\n|{'---|' * (len(columns) + 1)}")
+    for row, name in enumerate(rows):
+        lines = {f"patient{name}": patient[row]}
+        for word, part in [("lowest", 0), ("median", 50), ("highest", 100)]:
+            lines[f"{len(studies)} phantoms{name}: {word}"] = np.nanpercentile(studies[:, row], part, axis=0)
+        for line, values in lines.items():
+            print(f"| {line} | {' | '.join('-' if np.isnan(value) else f'{value:.0f}' for value in values)} |")
+
+
 def show(axes, values, title):
     axes.imshow(values, cmap="gray", vmin=0, vmax=80, interpolation="nearest")
     axes.set_title(title, fontsize=8)
@@ -90,8 +137,15 @@ def main():
         show(axes[1, column], at_areas(hu, spacing, [area])[0], "phantom")
         hu, mask = max(((hu, mask) for hu, _, mask in studies[8:]), key=lambda pair: (pair[1] == column + 1).sum())
         show(axes[2, column], hu[np.argmax((mask == column + 1).sum((1, 2)))], f"phantom, {KINDS[column]}")
+    head = (patient, patient_spacing, np.zeros(patient.shape, np.uint8))
+    for what, columns, rows, measure in [
+        ("mm", DISTANCES, [""], by_distance),
+        ("part of the largest area", HEIGHTS, [", rim", ", middle"], toward_vertex),
+    ]:
+        tell(what, columns, rows, measure(*head), np.array([measure(*study) for study in studies]))
+    print()
     bins = np.arange(-10, 90)
-    of_patient = brain(patient, patient_spacing, np.zeros(patient.shape, np.uint8))
+    of_patient = brain(*head)
     of_phantoms = [np.concatenate(found) for found in zip(*(brain(*study) for study in studies))]
     for panel, (name, _, _), a, b in zip(axes[3], SHELLS, of_patient, of_phantoms):
         panel.hist(b, bins, density=True, histtype="stepfilled", color="0.75", label="phantoms")

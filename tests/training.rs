@@ -69,7 +69,7 @@ fn read(path: &Path) -> Vec<u8> {
 #[test]
 fn a_killed_training_goes_on_to_the_same_weights() {
     // Enough to find a mask to learn from.
-    let data = phantoms_of("rsna", 16, "6", "44");
+    let data = phantoms_of("rsna", 16, "6", "48");
     let tiny = numbers(data.path(), 4, [40, 10, 4]);
     let train = |out: &Path, more: &[&str]| {
         let (data, out) = (text(data.path()), text(out));

@@ -36,6 +36,8 @@ pub(super) struct Anatomy {
     petrous_air: f32,
     hardening_hu: f32,
     hardening_mm: f32,
+    /// What hardening adds where a slice shows the skull twice as thick as it is.
+    oblique_hu: f32,
     swelling: Option<Swelling>,
     faint_hu: f32,
     calcium: Vec<(Point, f32)>,
@@ -124,6 +126,7 @@ impl Anatomy {
             petrous_air: skull.range(-0.5, 0.6),
             hardening_hu: skull.range(4.0, 30.0),
             hardening_mm: stream("hardening").range(4.5, 9.0),
+            oblique_hu: stream("oblique").range(0.0, 45.0),
             swelling: Swelling::draw(&mut stream("swelling")),
             faint_hu: if atrophy > 0.3 { skull.range(0.0, 8.0) } else { 0.0 },
             calcium: calcifications(&mut stream("calcium")),
@@ -317,11 +320,13 @@ impl Anatomy {
             d.min(length(from) - radius * (1.0 + 0.35 * grain))
         });
 
-        // Shade: the rim under the skull is bright, the band between the petrous bones dark, the middle a little low.
+        // Shade: the rim under the skull is bright, brighter below the vertex, where the beam crosses the skull obliquely and the
+        // middle is lifted as well; the band between the petrous bones is dark.
         let closed = ramp(-32.0, -14.0, z);
         let rim = libm::expf(cavity.min(0.0) / self.hardening_mm);
         let band = ramp(38.0, 26.0, side) * ramp(16.0, 4.0, (y - 14.0).abs()) * ramp(12.0, 3.0, (z + 36.0).abs());
         parts[part::SHADE] = self.hardening_hu * (rim * (0.35 + 0.65 * closed) - band)
+            + self.oblique_hu * (thickness_in_plane(z) - 1.0) * (0.15 + 0.85 * rim)
             + (1.0 - closed) * 2.0 * self.coarse.at([0.4 * x, y * 1.6, z]);
         parts
     }
@@ -359,6 +364,12 @@ impl Anatomy {
         let mastoid = at([55.0, 30.0, -40.0], [12.0, 15.0, 15.0]).max(1.8 * (self.petrous_air - grain));
         parts[part::AIR] = sphenoid.min(ethmoid).min(frontal).min(maxillary).min(nasal).min(throat).min(mastoid);
     }
+}
+
+/// How much thicker than it is a plane at a height shows the vault: one over the sine of the angle between them, at most 2.
+fn thickness_in_plane(z: f32) -> f32 {
+    let up = (z - WIDEST).max(0.0) / CAVITY_AXES[2];
+    (1.0 - up * up).max(0.25).sqrt().recip()
 }
 
 /// Height of the tentorium over a point of the base plane.
@@ -479,4 +490,29 @@ fn infarcts(stream: &mut Stream) -> Vec<(Point, Point)> {
 pub(super) fn unit(p: Point) -> Point {
     let size = dot(p, p).sqrt();
     if size < 1e-6 { [0.0, 0.0, 1.0] } else { [p[0] / size, p[1] / size, p[2] / size] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_shows_the_vault_as_thick_as_it_cuts_it_obliquely() {
+        for z in [WIDEST, 24.0, 44.0, 58.0, 66.0] {
+            let round = (1.0 - ((z - WIDEST) / CAVITY_AXES[2]).powi(2)).sqrt();
+            for axis in [0, 1] {
+                let at = |past: f32| {
+                    let mut point = [0.0, 0.0, z];
+                    point[axis] = CAVITY_AXES[axis] * round + past;
+                    Anatomy::dome(point)
+                };
+                // How far the plane goes through a thin layer, by how thick it is.
+                let thickness = 0.2 / (at(0.1) - at(-0.1));
+                let told = thickness_in_plane(z);
+                assert!((told / thickness - 1.0).abs() < 0.12, "{z} mm, axis {axis}: {told}, cut {thickness}");
+            }
+        }
+        assert_eq!(thickness_in_plane(-40.0), 1.0);
+        assert_eq!(thickness_in_plane(90.0), 2.0);
+    }
 }
