@@ -1,11 +1,13 @@
 //! The data folder through the program: runs that repeat, a process that is killed, a past that is explained.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hemoflow::data::Event;
+use hemoflow::operators::measure::priority;
 use hemoflow::operators::record::{Digest, Role};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -227,13 +229,23 @@ fn views_list_what_a_shadow_calls_otherwise_and_how_labels_agree() {
     assert_exit(&run(&[&dicom], Path::new(&at("out")), &more), 0);
     let views = json(&Path::new(&at("out")).join("views.json"));
     let summary = crate::support::summary(Path::new(&at("out")));
-    let called = |probability: &Value| probability.as_f64().expect("a number") >= 0.5;
-    // Who has not been trained says the same of all.
-    let shadow = entries(Path::new(&at("data"))).into_iter().rev().find_map(|entry| match entry.event {
-        Event::Published(published) if published.role == Role::Shadow => Some(published.probability >= 0.5),
-        Event::Published(_) | Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
-    });
-    let flips = summary.iter().filter(|result| called(&result["probability"]) != shadow.expect("a shadow")).count();
+    // A call is whether the series is positive, and how urgent.
+    let shadows: BTreeMap<String, _> = entries(Path::new(&at("data")))
+        .into_iter()
+        .filter_map(|entry| match entry.event {
+            Event::Published(published) if published.role == Role::Shadow => {
+                let urgency = priority(published.probability, published.volume_ml).word();
+                Some((published.key.series.to_string(), (published.probability >= 0.5, urgency)))
+            }
+            Event::Published(_) | Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
+        })
+        .collect();
+    let flipped = |result: &&Value| {
+        let positive = result["probability"].as_f64().expect("a number") >= 0.5;
+        let urgency = result["priority"].as_str().expect("a word");
+        (positive, urgency) != shadows[result["series_uid"].as_str().expect("a UID")]
+    };
+    let flips = summary.iter().filter(flipped).count();
     assert_eq!(views["flips"].as_array().expect("flips").len(), flips, "{views:#}");
     let whole: Vec<&Value> = views["agreement"].as_array().expect("agreement").iter().collect();
     let of_all = whole.iter().find(|entry| entry["series"].is_null() && entry["role"] == "active").expect("of all");
