@@ -155,7 +155,7 @@ fn explain_reproduces_every_published_version_by_its_bytes() {
         let versions: Vec<Value> = versions.collect();
         assert_eq!(versions.len(), of_study().filter(|(tick, _)| *tick <= at).count());
         assert!(versions.iter().all(|reproduced| *reproduced == true), "tick {at}");
-        let mut newest = std::collections::BTreeMap::new();
+        let mut newest = BTreeMap::new();
         for (_, published) in of_study().filter(|(tick, published)| *tick <= at && published.role == Role::Active) {
             newest.insert(published.key.series.clone(), published.result);
         }
