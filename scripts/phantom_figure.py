@@ -25,7 +25,7 @@ KINDS = ["epidural", "intraparenchymal", "intraventricular", "subarachnoid", "su
 # Toward the vertex: where the space inside the skull is this part of its largest, at these distances from the bone in the plane, mm.
 HEIGHTS = [1.0, 0.8, 0.65, 0.5, 0.35, 0.2]
 RIM, MIDDLE = (2, 6), (8, 1000)
-# Where the space inside the skull is at least 60 cm², at these distances from the bone, mm.
+# Distances from the bone, mm.
 DISTANCES = [3, 4, 5, 6, 8, 10, 12, 16, 20, 30]
 SHELLS = [("1 to 5 mm from the skull", 1, 5), ("5 to 15 mm", 5, 15), ("deeper", 15, 1000)]
 
@@ -49,16 +49,18 @@ def inside(hu, spacing):
     return space, ndimage.distance_transform_edt(~bone) * spacing
 
 
-def brain(hu, spacing, mask):
-    """HU of each shell of the brain, without bleeds; slices whose ring of bone is open give none."""
-    shells = [[] for _ in SHELLS]
+def brain(hu, spacing, mask, shells):
+    """HU of the brain at these distances from the bone, mm, `(near, far)` each, without bleeds; where the space inside the skull
+    is below 60 cm² or its ring of bone open there is none."""
+    found = [[np.array([])] for _ in shells]
     for values, bleeds in zip(hu, mask):
         space, distance = inside(values, spacing)
         if space.sum() * spacing**2 < 6000:
             continue
-        for found, (_, near, far) in zip(shells, SHELLS):
-            found.append(values[space & (distance >= near) & (distance < far) & (bleeds == 0) & (np.abs(values - 30) < 70)])
-    return [np.concatenate(found) if found else np.array([]) for found in shells]
+        seen = space & (bleeds == 0) & (np.abs(values - 30) < 70)
+        for voxels, (near, far) in zip(found, shells):
+            voxels.append(values[seen & (distance >= near) & (distance < far)])
+    return [np.concatenate(voxels) for voxels in found]
 
 
 def phantoms(folder, studies):
@@ -75,16 +77,8 @@ def at_areas(hu, spacing, parts):
 
 
 def by_distance(hu, spacing, mask):
-    """Median HU at each distance from the bone, `[1, distances]`, bleeds left out."""
-    found = [[] for _ in DISTANCES]
-    for values, bleeds in zip(hu, mask):
-        space, distance = inside(values, spacing)
-        if space.sum() * spacing**2 < 6000:
-            continue
-        brain = space & (bleeds == 0) & (np.abs(values - 30) < 70)
-        for at, voxels in zip(DISTANCES, found):
-            voxels.append(values[brain & (np.abs(distance - at) < 0.5)])
-    return np.array([[np.median(np.concatenate(voxels)) for voxels in found]])
+    """Median HU at each distance from the bone, `[1, distances]`."""
+    return np.array([[np.median(voxels) for voxels in brain(hu, spacing, mask, [(at - 0.5, at + 0.5) for at in DISTANCES])]])
 
 
 def toward_vertex(hu, spacing, mask):
@@ -145,8 +139,8 @@ def main():
         tell(what, columns, rows, measure(*head), np.array([measure(*study) for study in studies]))
     print()
     bins = np.arange(-10, 90)
-    of_patient = brain(*head)
-    of_phantoms = [np.concatenate(found) for found in zip(*(brain(*study) for study in studies))]
+    of_patient = brain(*head, [shell for _, *shell in SHELLS])
+    of_phantoms = [np.concatenate(found) for found in zip(*(brain(*study, [shell for _, *shell in SHELLS]) for study in studies))]
     for panel, (name, _, _), a, b in zip(axes[3], SHELLS, of_patient, of_phantoms):
         panel.hist(b, bins, density=True, histtype="stepfilled", color="0.75", label="phantoms")
         panel.hist(a, bins, density=True, histtype="step", color="tab:blue", label="patient")
