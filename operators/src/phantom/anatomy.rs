@@ -4,11 +4,13 @@
 //! [`Anatomy::at`] gives, for one point, the distances to all parts and a few amounts that vary smoothly; `tissue` makes
 //! HU of them. All are smooth on the scale of 2 mm, so that they can be computed on a coarse grid and interpolated.
 //! Parts and their variation: `docs/method.md`, section on the phantom; sizes are textbook values for adults.
-//! Confounders (calcifications, old infarcts, dense sinuses, atrophy) are drawn without regard to bleeds.
+//! Confounders (calcifications, old infarcts, dense sinuses, atrophy, swellings) are drawn without regard to bleeds.
 
+use super::confounder::{self, Swelling};
 use super::field::{Field, mix};
+use super::hardening::Hardening;
 use super::part::{self, PARTS, Parts};
-use super::shape::{Point, dot, ellipsoid, join, length, meet, minus, ramp, segment};
+use super::shape::{Point, ellipsoid, join, length, meet, minus, ramp, segment};
 use super::stream::Stream;
 
 /// Half axes of the cranial cavity above the widest plane, mm.
@@ -34,10 +36,7 @@ pub(super) struct Anatomy {
     gap_mm: f32,
     falx: bool,
     petrous_air: f32,
-    hardening_hu: f32,
-    hardening_mm: f32,
-    /// What hardening adds where a slice shows the skull twice as thick as it is.
-    oblique_hu: f32,
+    hardening: Hardening,
     swelling: Option<Swelling>,
     faint_hu: f32,
     calcium: Vec<(Point, f32)>,
@@ -46,31 +45,6 @@ pub(super) struct Anatomy {
     coarse: Field,
     folds: Field,
     fine: Field,
-}
-
-/// A swelling of the scalp, as after a blow.
-#[derive(Clone, Copy, Debug)]
-struct Swelling {
-    /// The direction from the middle of the head.
-    toward: Point,
-    /// How far it lifts the skin, mm.
-    height_mm: f32,
-    /// How far it reaches: the cosine of the angle at its edge.
-    edge: f32,
-}
-
-impl Swelling {
-    /// One head in four has one, with a bleed or without.
-    fn draw(stream: &mut Stream) -> Option<Self> {
-        let toward = unit([stream.sign(), stream.range(-1.0, 1.0), stream.range(-0.2, 0.8)]);
-        let (height_mm, edge) = (stream.range(3.0, 12.0), stream.range(0.72, 0.92));
-        stream.chance(0.25).then_some(Self { toward, height_mm, edge })
-    }
-
-    /// How far the skin is lifted at a point of the head frame, mm.
-    fn at(&self, h: Point) -> f32 {
-        self.height_mm * ramp(self.edge, 1.0, dot(unit(h), self.toward))
-    }
 }
 
 /// HU that differ between heads.
@@ -124,13 +98,11 @@ impl Anatomy {
             gap_mm: 0.3 + 3.2 * atrophy * skull.unit(),
             falx: skull.chance(0.9),
             petrous_air: skull.range(-0.5, 0.6),
-            hardening_hu: skull.range(4.0, 30.0),
-            hardening_mm: stream("hardening").range(4.5, 9.0),
-            oblique_hu: stream("oblique").range(0.0, 45.0),
+            hardening: Hardening::draw(&mut skull, stream),
             swelling: Swelling::draw(&mut stream("swelling")),
             faint_hu: if atrophy > 0.3 { skull.range(0.0, 8.0) } else { 0.0 },
-            calcium: calcifications(&mut stream("calcium")),
-            infarcts: infarcts(&mut stream("infarct")),
+            calcium: confounder::calcifications(&mut stream("calcium")),
+            infarcts: confounder::infarcts(&mut stream("infarct")),
             warp: [0, 1, 2].map(|_| Field::new(&mut warp, 32.0, 2.0)),
             coarse: Field::new(&mut stream("coarse"), 11.0, 1.6),
             folds: Field::new(&mut stream("folds"), 3.5, 1.15),
@@ -320,14 +292,8 @@ impl Anatomy {
             d.min(length(from) - radius * (1.0 + 0.35 * grain))
         });
 
-        // Shade: the rim under the skull is bright, brighter below the vertex, where the beam crosses the skull obliquely and the
-        // middle is lifted as well; the band between the petrous bones is dark.
-        let closed = ramp(-32.0, -14.0, z);
-        let rim = libm::expf(cavity.min(0.0) / self.hardening_mm);
-        let band = ramp(38.0, 26.0, side) * ramp(16.0, 4.0, (y - 14.0).abs()) * ramp(12.0, 3.0, (z + 36.0).abs());
-        parts[part::SHADE] = self.hardening_hu * (rim * (0.35 + 0.65 * closed) - band)
-            + self.oblique_hu * (thickness_in_plane(z) - 1.0) * (0.15 + 0.85 * rim)
-            + (1.0 - closed) * 2.0 * self.coarse.at([0.4 * x, y * 1.6, z]);
+        let uneven = 2.0 * self.coarse.at([0.4 * x, y * 1.6, z]);
+        parts[part::SHADE] = self.hardening.shade(h, cavity, thickness_in_plane(z), uneven);
         parts
     }
 
@@ -434,62 +400,6 @@ fn arteries(g: Point) -> f32 {
     let middle = segment(p, [10.0, -12.0, -22.0], [30.0, -15.0, -18.0], [1.4, 1.1]);
     let vein = segment(p, [0.0, 33.0, 2.0], [0.0, 44.0, 6.0], [1.8, 2.0]);
     basilar.min(carotid).min(middle).min(vein)
-}
-
-fn calcifications(stream: &mut Stream) -> Vec<(Point, f32)> {
-    let mut found = Vec::new();
-    if stream.chance(0.65) {
-        for side in [-1.0, 1.0] {
-            if stream.chance(0.85) {
-                let center = [side * stream.range(19.0, 24.0), stream.range(30.0, 37.0), stream.range(11.0, 16.0)];
-                found.push((center, stream.range(1.2, 3.6)));
-            }
-        }
-    }
-    if stream.chance(0.6) {
-        found.push((
-            [stream.range(-1.0, 1.0), stream.range(25.0, 28.0), stream.range(0.0, 4.0)],
-            stream.range(1.2, 2.8),
-        ));
-    }
-    if stream.chance(0.3) {
-        for _ in 0..1 + stream.choice(&[1.0, 1.0, 1.0]) {
-            found.push((
-                [stream.range(-0.8, 0.8), stream.range(-78.0, -50.0), stream.range(25.0, 55.0)],
-                stream.range(1.0, 2.6),
-            ));
-        }
-    }
-    if stream.chance(0.12) {
-        for side in [-1.0, 1.0] {
-            found.push((
-                [side * stream.range(20.0, 24.0), stream.range(-6.0, 2.0), stream.range(0.0, 5.0)],
-                stream.range(1.2, 3.0),
-            ));
-        }
-    }
-    found
-}
-
-fn infarcts(stream: &mut Stream) -> Vec<(Point, Point)> {
-    let mut found = Vec::new();
-    if stream.chance(0.15) {
-        let center = [stream.sign() * stream.range(36.0, 56.0), stream.range(-45.0, 55.0), stream.range(-5.0, 45.0)];
-        found.push((center, [stream.range(8.0, 20.0), stream.range(8.0, 24.0), stream.range(8.0, 22.0)]));
-    }
-    if stream.chance(0.2) {
-        for _ in 0..1 + stream.choice(&[2.0, 1.0]) {
-            let center = [stream.sign() * stream.range(12.0, 28.0), stream.range(-22.0, 18.0), stream.range(0.0, 20.0)];
-            found.push((center, [stream.range(2.0, 5.0), stream.range(2.0, 5.0), stream.range(2.0, 5.0)]));
-        }
-    }
-    found
-}
-
-/// A direction of length one, or the upward one for a vector without length.
-pub(super) fn unit(p: Point) -> Point {
-    let size = dot(p, p).sqrt();
-    if size < 1e-6 { [0.0, 0.0, 1.0] } else { [p[0] / size, p[1] / size, p[2] / size] }
 }
 
 #[cfg(test)]

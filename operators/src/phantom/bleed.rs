@@ -7,9 +7,9 @@
 //! Volumes, HU and numbers of lesions: 1,873 lesions of 192 BHSD scans as tabulated in CC0 data of
 //! github.com/DIDSR/framework-for-synthetic-ICH-to-assess-AI-generalizability; quantiles are interpolated in the logarithm.
 
-use super::anatomy::{Anatomy, tentorium, unit};
+use super::anatomy::{Anatomy, tentorium};
 use super::part::{self, Parts};
-use super::shape::{Point, dot, length, minus};
+use super::shape::{Point, dot, length, minus, unit};
 use super::stream::Stream;
 use crate::labels::Subtype;
 

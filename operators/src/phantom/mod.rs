@@ -19,7 +19,9 @@
 mod acquire;
 mod anatomy;
 mod bleed;
+mod confounder;
 mod field;
+mod hardening;
 mod note;
 mod object;
 mod part;

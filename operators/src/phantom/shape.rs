@@ -65,6 +65,12 @@ pub(super) fn cover(d: f32, width: f32) -> f32 {
     (0.5 - d / width).clamp(0.0, 1.0)
 }
 
+/// A direction of length one, or the upward one for a vector without length.
+pub(super) fn unit(p: Point) -> Point {
+    let size = dot(p, p).sqrt();
+    if size < 1e-6 { [0.0, 0.0, 1.0] } else { [p[0] / size, p[1] / size, p[2] / size] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
