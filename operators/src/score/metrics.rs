@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::area::Area;
 use super::instance::Instance;
 use crate::record::{InstanceUid, SeriesUid};
 
@@ -95,6 +96,8 @@ pub struct Metrics {
     pub instance: BTreeMap<String, Instance>,
     /// Each subtype by its word; none where neither masks nor labels tell subtypes.
     pub subtypes: BTreeMap<String, SubtypeScores>,
+    /// Slices by the area of the hemorrhage drawn in them, from small to large.
+    pub areas: Vec<Area>,
     /// The ROC curve of slices: false positive rate and sensitivity.
     pub roc: Vec<[f64; 2]>,
     /// Mean probability and share of positives, of slices in bins of probability.

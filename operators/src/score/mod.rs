@@ -12,6 +12,7 @@
 //! Slice-wise overlap is a mean over slices with a truth that is not empty, and never comparable with overlap per volume,
 //! which stands beside it.
 
+mod area;
 pub mod auc;
 pub mod compare;
 pub mod folds;
@@ -29,10 +30,12 @@ use std::collections::BTreeMap;
 
 use crate::labels::Subtype;
 use crate::record::{InstanceUid, SeriesUid};
+use area::Areas;
 use instance::{Case, Instance, Outcome};
 use overlap::{Overlap, union};
 use tally::{Mean, Slices, SubtypeTally, Tally};
 
+pub use area::Area;
 pub use metrics::{
     CaseMask, CaseScore, Classification, MASKS, Masks, Metrics, SeriesPrediction, SeriesTruth, SizeError,
     SlicePrediction, SliceTruth, SubtypeScores,
@@ -61,6 +64,7 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth]) -> Resu
     let mut series = Slices::default();
     let mut masks = [Tally::default(), Tally::default(), Tally::default()];
     let mut subtypes: [SubtypeTally; 5] = Default::default();
+    let mut areas = Areas::default();
     let mut outcomes: [Vec<Outcome>; 3] = Default::default();
     let mut missing_slices = 0;
     let mut cases = Vec::with_capacity(truth.len());
@@ -81,6 +85,13 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth]) -> Resu
                 tally.add(&sized(slice, mask, drawn)?, slice.voxel_ml);
             }
             volumes.add(drawn, &predicted);
+            let overlap = sized(slice, &predicted.mask, drawn)?;
+            if overlap.truth > 0 {
+                let dice = overlap.dice().unwrap_or(0.0);
+                areas.add(mm2(overlap.truth, case), probability, probability >= gate, dice);
+            } else if !slice.label {
+                areas.add_negative(probability);
+            }
             for (tally, subtype) in subtypes.iter_mut().zip(Subtype::ALL) {
                 let own = match slice.subtypes[subtype.index()] {
                     _ if masks_tell => Overlap::with(&predicted.mask, drawn, |value| value == subtype.value()),
@@ -120,6 +131,7 @@ pub fn evaluate(predictions: &[SeriesPrediction], truth: &[SeriesTruth]) -> Resu
         union,
         instance: instance.collect(),
         subtypes: subtypes.collect(),
+        areas: areas.scores(),
         roc: auc::roc(&all.scores(), &all.labels()),
         reliability: auc::reliability(&all.scores(), &all.labels()),
         cases,
@@ -177,6 +189,13 @@ impl Predicted {
 fn sized(slice: &SliceTruth, mask: &[u8], drawn: &[u8]) -> Result<Overlap, SizeError> {
     let error = || SizeError { instance: slice.instance.clone(), predicted: mask.len(), truth: drawn.len() };
     Overlap::of(mask, drawn).ok_or_else(error)
+}
+
+/// The area of voxels of a slice, mm².
+#[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts of voxels stay below 2^53")]
+fn mm2(voxels: u64, case: &SeriesTruth) -> f64 {
+    let [_, row, column] = case.spacing_mm;
+    voxels as f64 * row * column
 }
 
 /// Mean of the three highest.
@@ -246,6 +265,8 @@ mod tests {
         let masks = &metrics.segmentation;
         assert_eq!((masks.slices, masks.empty_slices, masks.dice), (2, 1, Some(0.5)));
         assert!(metrics.subtypes.is_empty(), "binary masks tell no subtypes");
+        let areas: Vec<_> = metrics.areas.iter().map(|area| (area.slices, area.auc, area.dice)).collect();
+        assert_eq!(areas, [(2, Some(0.5), Some(0.5)), (0, None, None), (0, None, None), (0, None, None)]);
         assert_eq!((masks.specificity, masks.false_positive_ml), (Some(0.0), 1.0));
         assert_eq!(masks.volume_bias_ml, Some(0.5));
         // Over the volume: 2 of 4 predicted and 3 true voxels agree.

@@ -1,5 +1,6 @@
 //! The scores as one page of HTML that needs nothing beside it: tables, plots as SVG, pictures as data.
 
+use super::area::Area;
 use super::compare::Comparison;
 use super::instance::{Instance, Lesions, Third};
 use super::picture::{Picture, base64};
@@ -130,6 +131,11 @@ fn section(arm: &Arm, named: bool) -> String {
             let numbers = [scores.sensitivity, scores.dice, scores.voxel_sensitivity].map(number);
             [vec![escaped(name), scores.slices.to_string()], numbers.to_vec()].concat()
         }),
+    );
+    page += &table(
+        "Slices by the area of the hemorrhage in them (AUC against all slices with an empty mask)",
+        &["", "slices", "found", "AUC", "Dice"],
+        metrics.areas.iter().map(per_area),
     );
     page += &plots(arm);
     if !arm.worst.is_empty() {
@@ -276,6 +282,11 @@ fn per_third(name: &str, third: &Third) -> Vec<String> {
     let found_of = format!("{found} of {present}");
     [escaped(name), number(up_to_ml), cases.to_string(), found_of, share(found, present), share(false_positive, cases)]
         .to_vec()
+}
+
+fn per_area(area: &Area) -> Vec<String> {
+    let numbers = [area.sensitivity, area.auc, area.dice].map(number);
+    [vec![area.to_string(), area.slices.to_string()], numbers.to_vec()].concat()
 }
 
 fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {

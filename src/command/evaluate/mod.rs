@@ -236,5 +236,9 @@ fn tell_slices(metrics: &Metrics, console: &mut Console) -> anyhow::Result<()> {
         let (sensitivity, dice) = (number(scores.sensitivity), number(scores.dice));
         console.line(format!("{subtype}: {} slices, sensitivity {sensitivity}, Dice {dice}", scores.slices))?;
     }
+    for area in &metrics.areas {
+        let [sensitivity, auc, dice] = [area.sensitivity, area.auc, area.dice].map(number);
+        console.line(format!("{area}: {} slices, sensitivity {sensitivity}, AUC {auc}, Dice {dice}", area.slices))?;
+    }
     Ok(())
 }
