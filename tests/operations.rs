@@ -1,7 +1,8 @@
-//! The files that run a node as a service: what systemd itself says of them.
+//! The files that run a node as a service: what systemd itself says of them. And the script that installs what tests need.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::support::complaints;
 
@@ -38,4 +39,37 @@ fn the_unit_exposes_little() {
         return;
     }
     assert!(output.status.success(), "{}", said.lines().last().unwrap_or_default());
+}
+
+/// An `apt-get` that fails where another one is running, as the real one does, and a `sudo` that does as told.
+fn strict_apt(folder: &Path) {
+    let held = folder.join("held");
+    let apt = format!("#!/bin/sh\nmkdir '{0}' || exit 100\nsleep 0.02\nrmdir '{0}'\n", held.display());
+    for (name, text) in [("apt-get", apt.as_str()), ("sudo", "#!/bin/sh\nshift\nexec \"$@\"\n")] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it may run");
+    }
+}
+
+#[test]
+fn installs_wait_for_each_other() {
+    if Command::new("flock").arg("--version").output().is_err() {
+        eprintln!("skipped: installs_wait_for_each_other: flock is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    strict_apt(folder.path());
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
+    let install = || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-install");
+        let mut command = Command::new(script);
+        command.arg("any").env("PATH", &path).env("CARGO_TARGET_DIR", folder.path()).stderr(Stdio::piped());
+        command.spawn().expect("the script starts")
+    };
+    let running: Vec<Child> = (0..8).map(|_| install()).collect();
+    for child in running {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", complaints(&output));
+    }
 }
