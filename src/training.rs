@@ -99,9 +99,14 @@ impl<'a> Lessons<'a> {
         Ok(add_segmenter(model, teacher, &self.images, mask, self.config, course)?)
     }
 
+    /// The masks of the runs that are used; those that a fraction leaves out have none.
     fn each_run(&self, masks: impl Fn(&Run) -> anyhow::Result<Vec<Option<Vec<bool>>>>) -> anyhow::Result<Masks> {
-        let runs = self.cases.iter().flat_map(|case| self.cohort.runs(case));
-        let found: Masks = runs.map(|run| masks(&run)).collect::<anyhow::Result<_>>()?;
+        let split = self.images.split(self.config)?;
+        let runs = self.cases.iter().flat_map(|case| self.cohort.runs(case)).enumerate();
+        let of_run = |(index, run): (usize, Run)| {
+            if split.uses(index) { masks(&run) } else { Ok(vec![None; run.slices.len()]) }
+        };
+        let found: Masks = runs.map(of_run).collect::<anyhow::Result<_>>()?;
         let with: usize = found.iter().flatten().filter(|mask| mask.is_some()).count();
         tracing::info!("{with} slices have a mask");
         Ok(found)

@@ -56,6 +56,14 @@ pub struct Split {
     pub(crate) validation: Vec<usize>,
 }
 
+impl Split {
+    /// Whether a run is trained on or held back, and not left out.
+    #[must_use]
+    pub fn uses(&self, run: usize) -> bool {
+        self.training.contains(&run) || self.validation.contains(&run)
+    }
+}
+
 impl Images {
     /// No slice yet, of the size and windows of `config`.
     #[must_use]
@@ -248,6 +256,8 @@ mod tests {
         let all: Vec<usize> = (0..images.runs.len()).collect();
         assert!(split.validation.is_empty() && split.training.len().abs_diff(20) <= 1);
         assert!((2 * positive(&split.training)).abs_diff(positive(&all)) <= 1);
+        let used: Vec<usize> = all.into_iter().filter(|run| split.uses(*run)).collect();
+        assert_eq!(used, split.training, "what the fraction leaves out is not used");
     }
 
     #[test]
