@@ -100,6 +100,20 @@ fn a_killed_training_goes_on_to_the_same_weights() {
     let losses = String::from_utf8(read(&whole.join("losses.csv"))).expect("text");
     assert_eq!(losses.lines().count(), 1 + 40 + 10 + 4 + 2 + 2, "{losses}");
     assert!(losses.contains("segmenter round 1,2,"), "{losses}");
+
+    // Its last stage again gives the same segmenter, not one that was trained twice, and the card tells both commands.
+    let before = json(&killed.join("hemoflow.json"));
+    let again = ["train", "segmenter", "--data", &text(data.path()), "--training", &tiny, "--self-training", "1"];
+    let method = ["--method", r#"{"cam_threshold": 0.1}"#, "--out", &text(&killed)];
+    assert_exit(&hemoflow(again.iter().chain(&method)), 0);
+    assert!(read(&killed.join("hemoflow.safetensors")) == read(&whole.join("hemoflow.safetensors")));
+    let mut after = json(&killed.join("hemoflow.json"));
+    let command = after["trained"]["command"].take();
+    let mut commands = command.as_str().expect("text").split(" && ");
+    assert_eq!(commands.next(), before["trained"]["command"].as_str());
+    assert!(commands.next().is_some_and(|last| last.starts_with("hemoflow train segmenter")), "{command}");
+    after["trained"]["command"] = before["trained"]["command"].clone();
+    assert_eq!(after, before);
 }
 
 #[test]

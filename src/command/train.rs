@@ -55,7 +55,7 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
     let checkpoints = Checkpoints { folder: folder.clone(), resume: arguments.resume };
     let mut course = Course::new(&mut tell).stepping(&mut step).keeping(checkpoints);
     let mut model = if arguments.stage == Stage::Segmenter {
-        inference::load_model(Some(out), device)?
+        continued(&inference::load_model(Some(out), device)?)?
     } else {
         let mut card = config.card(&arguments.name, env!("CARGO_PKG_VERSION"));
         card.trained.command = command_line();
@@ -79,6 +79,15 @@ pub(super) fn train(arguments: &Train, device: Device, console: &mut Console) ->
     bar.borrow_mut().end();
     done(&model, out, console)?;
     Ok(if cohort.some_rejected() { Exit::SomeRejected } else { Exit::Done })
+}
+
+/// A model whose segmenter this command trains: its card tells the command that made the rest, and this one.
+fn continued(model: &Model) -> anyhow::Result<Model> {
+    let mut card = model.card().clone();
+    let first = card.trained.command.split(" && ").next().filter(|first| !first.is_empty());
+    card.trained.command =
+        first.map(str::to_owned).into_iter().chain([command_line()]).collect::<Vec<_>>().join(" && ");
+    Ok(Model::new(card, model.network(), model.device())?)
 }
 
 fn done(model: &Model, out: &Path, console: &mut Console) -> anyhow::Result<()> {

@@ -123,7 +123,7 @@ impl Default for TrainConfig {
             classifier: StageConfig { epochs: 40, samples: 3200, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
             head: StageConfig { epochs: 10, samples: 2048, batch: 32, learning_rate: 2e-3, weight_decay: 1e-3 },
             cam: StageConfig { epochs: 10, samples: 4096, batch: 64, learning_rate: 1e-3, weight_decay: 1e-4 },
-            segmenter: StageConfig { epochs: 8, samples: 800, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
+            segmenter: StageConfig { epochs: 24, samples: 800, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
             student: Student::default(),
             self_training: 0,
         }
@@ -141,6 +141,16 @@ impl TrainConfig {
             return Err(ModelError::Precision { device, precision }.into());
         }
         Ok(precision)
+    }
+
+    /// Puts the numbers of the segmenter's training in place of those that a card's configuration tells; the others stay.
+    pub(crate) fn tell_segmenter(&self, told: &mut serde_json::Value) {
+        let ours = serde_json::to_value(self).unwrap_or_default();
+        for name in ["segmenter", "student", "self_training"] {
+            if let (Some(told), Some(ours)) = (told.get_mut(name), ours.get(name)) {
+                *told = ours.clone();
+            }
+        }
     }
 
     /// The card of the model that this configuration trains, without its weights' checksum.

@@ -115,7 +115,8 @@ impl Teacher {
     }
 }
 
-/// Trains the segmenter of a model: stage 4. `mask` is that of [`train_segmenter`].
+/// Trains a new segmenter for a model: stage 4. It begins with the weights that `config.seed` gives, whatever segmenter the model had. `mask` is
+/// that of [`train_segmenter`].
 ///
 /// # Errors
 ///
@@ -130,16 +131,17 @@ pub fn add_segmenter(
 ) -> Result<Model, TrainError> {
     let split = images.split(config)?;
     let mut network = model.network().clone();
-    if matches!(teacher, Teacher::Itself(_)) {
-        network.unet = Network::new(model.card(), config.seed, &connect(model.device())?).unet;
-    }
+    network.unet = Network::new(model.card(), config.seed, &connect(model.device())?).unet;
     let stage = teacher.stage();
     let (network, loss) = train_segmenter(stage, network, images, &split, mask, config, model.device(), course)?;
     let mut card = model.card().clone();
     card.segmenter = true;
+    config.tell_segmenter(&mut card.trained.config);
     card.trained.metrics.extend(loss.map(|loss| ("segmenter_loss".to_owned(), loss)));
-    if teacher == Teacher::People {
-        "slice labels, and masks for the segmenter".clone_into(&mut card.trained.supervision);
+    match teacher {
+        Teacher::Maps => "slice labels only".clone_into(&mut card.trained.supervision),
+        Teacher::People => "slice labels, and masks for the segmenter".clone_into(&mut card.trained.supervision),
+        Teacher::Itself(_) => {}
     }
     Ok(Model::new(card, &network, model.device())?)
 }

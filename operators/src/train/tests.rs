@@ -163,6 +163,31 @@ fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
 }
 
 #[test]
+fn a_segmenter_is_new_each_time_and_the_card_tells_of_the_last() {
+    let stage = |stage: StageConfig| StageConfig { epochs: 1, samples: 32, ..stage };
+    let toy = toy();
+    let config = TrainConfig {
+        classifier: stage(toy.classifier),
+        head: stage(toy.head),
+        cam: stage(toy.cam),
+        segmenter: stage(toy.segmenter),
+        ..toy
+    };
+    let (images, model, _) = train_toy(&config, 8);
+    let mask =
+        |series: usize, slice: usize| square(series, slice).map(|_| (0..SIZE * SIZE).map(|at| at < 70).collect());
+    let taught = |model: &Model, teacher, config: &TrainConfig| {
+        add_segmenter(model, teacher, &images, mask, config, &mut Course::new(&mut |_| {})).unwrap()
+    };
+    let once = taught(&model, Teacher::Maps, &config);
+    let longer = TrainConfig { segmenter: StageConfig { epochs: 2, ..config.segmenter }, ..config.clone() };
+    let other = taught(&once, Teacher::People, &longer);
+    assert_eq!(other.card().trained.config, serde_json::to_value(&longer).unwrap());
+    assert!(other.card().sha256 != once.card().sha256 && other.card().trained.supervision.contains("masks"));
+    assert_eq!(taught(&other, Teacher::Maps, &config).card(), once.card());
+}
+
+#[test]
 fn narrow_numbers_learn_as_well_and_too_narrow_ones_are_refused() {
     use crate::tensor::Precision;
     if !Precision::Bf16.is_supported(&connect(Device::Cpu).unwrap()) {
