@@ -115,8 +115,8 @@ impl Teacher {
     }
 }
 
-/// Trains a new segmenter for a model: stage 4. It begins with the weights that `config.seed` gives, whatever segmenter the model had. `mask` is
-/// that of [`train_segmenter`].
+/// Trains a new segmenter for a model: stage 4. It begins with the weights that `config.seed` gives, whatever segmenter the model
+/// had. `mask` is that of [`train_segmenter`].
 ///
 /// # Errors
 ///

@@ -45,10 +45,28 @@ pub(crate) fn toy() -> TrainConfig {
     }
 }
 
+/// [`toy`] with so many epochs in each stage, and few samples: it learns nothing.
+fn short(epochs: usize) -> TrainConfig {
+    let stage = |stage: StageConfig| StageConfig { epochs, samples: 32, ..stage };
+    let toy = toy();
+    TrainConfig {
+        classifier: stage(toy.classifier),
+        head: stage(toy.head),
+        cam: stage(toy.cam),
+        segmenter: stage(toy.segmenter),
+        ..toy
+    }
+}
+
 /// Where the bright square of a slice is, if it has one: row and column of its corner.
 fn square(series: usize, slice: usize) -> Option<[usize; 2]> {
     let mut random = Random::item(9, "square", (series * 100 + slice) as u64);
     (series.is_multiple_of(2) && (2..5).contains(&slice)).then(|| [6 + random.below(14), 6 + random.below(14)])
+}
+
+/// A mask of the first rows, for a slice with a square: as good as any where only bits count.
+fn band(series: usize, slice: usize) -> Option<Vec<bool>> {
+    square(series, slice).map(|_| (0..SIZE * SIZE).map(|at| at < 70).collect())
 }
 
 /// Noise around 30 HU in a disc, with a square of 60 HU.
@@ -164,20 +182,10 @@ fn a_toy_is_learned_from_slice_labels_and_then_segmented() {
 
 #[test]
 fn a_segmenter_is_new_each_time_and_the_card_tells_of_the_last() {
-    let stage = |stage: StageConfig| StageConfig { epochs: 1, samples: 32, ..stage };
-    let toy = toy();
-    let config = TrainConfig {
-        classifier: stage(toy.classifier),
-        head: stage(toy.head),
-        cam: stage(toy.cam),
-        segmenter: stage(toy.segmenter),
-        ..toy
-    };
+    let config = short(1);
     let (images, model, _) = train_toy(&config, 8);
-    let mask =
-        |series: usize, slice: usize| square(series, slice).map(|_| (0..SIZE * SIZE).map(|at| at < 70).collect());
     let taught = |model: &Model, teacher, config: &TrainConfig| {
-        add_segmenter(model, teacher, &images, mask, config, &mut Course::new(&mut |_| {})).unwrap()
+        add_segmenter(model, teacher, &images, band, config, &mut Course::new(&mut |_| {})).unwrap()
     };
     let once = taught(&model, Teacher::Maps, &config);
     let longer = TrainConfig { segmenter: StageConfig { epochs: 2, ..config.segmenter }, ..config.clone() };
@@ -205,12 +213,7 @@ fn narrow_numbers_learn_as_well_and_too_narrow_ones_are_refused() {
 
 #[test]
 fn a_training_repeats_to_the_last_bit() {
-    let stage = |stage: StageConfig| StageConfig { epochs: 1, samples: 32, ..stage };
-    let short = |seed| {
-        let toy = toy();
-        TrainConfig { seed, classifier: stage(toy.classifier), head: stage(toy.head), cam: stage(toy.cam), ..toy }
-    };
-    let train = |seed| train_toy(&short(seed), 8).1;
+    let train = |seed| train_toy(&TrainConfig { seed, ..short(1) }, 8).1;
     assert_eq!(train(1).card(), train(1).card());
     assert_ne!(train(1).card().sha256, train(2).card().sha256);
 }
@@ -226,23 +229,12 @@ fn copied(from: &std::path::Path, to: &std::path::Path) {
 
 #[test]
 fn a_training_goes_on_from_every_epoch_to_the_same_last_bit() {
-    let stage = |stage: StageConfig| StageConfig { epochs: 2, samples: 32, ..stage };
-    let toy = toy();
-    let config = TrainConfig {
-        classifier: stage(toy.classifier),
-        head: stage(toy.head),
-        cam: stage(toy.cam),
-        segmenter: stage(toy.segmenter),
-        ..toy
-    };
-    let (images, config) = images(8, &config);
-    let mask =
-        |series: usize, slice: usize| square(series, slice).map(|_| (0..SIZE * SIZE).map(|at| at < 70).collect());
+    let (images, config) = images(8, &short(2));
     // Trains with checkpoints in `folder`; `tell` hears of each epoch once its checkpoint lies there.
     let whole = |folder: &std::path::Path, resume: bool, config: &TrainConfig, tell: &mut dyn FnMut(&Progress)| {
         let mut course = Course::new(tell).keeping(Checkpoints { folder: folder.to_owned(), resume });
         let model = train(config.card("toy", "1"), None, &images, config, Device::Cpu, &mut course)?;
-        add_segmenter(&model, Teacher::Maps, &images, mask, config, &mut course)
+        add_segmenter(&model, Teacher::Maps, &images, band, config, &mut course)
     };
     let root = tempfile::tempdir().unwrap();
     let (kept, mut told) = (root.path().join("kept"), Vec::new());
