@@ -49,7 +49,7 @@ pub struct Settings {
     pub synced: bool,
     /// Whether [`Node::finish`] gives what was collected: the newest result of each series stays in memory for it.
     pub collects: bool,
-    /// How evidence becomes masks. The gate is that of each model's card.
+    /// How evidence becomes masks. What a model's card tells is the card's ([`MethodConfig::of`]).
     pub method: MethodConfig,
 }
 
@@ -335,7 +335,7 @@ fn load(
     model: Model,
     numbers: &MethodConfig,
 ) -> anyhow::Result<(Arc<Method>, Option<MethodEntry>)> {
-    let config = MethodConfig { mask_gate: model.card().gate, ..numbers.clone() };
+    let config = numbers.clone().of(model.card());
     let named = Method::new(model.digest(), model.name(), config.clone())?;
     let entry = durable.map(|durable| durable.data.keep_model(&model, &named)).transpose()?;
     Ok((stages.load(model, config)?, entry))

@@ -30,8 +30,7 @@ use crate::support::steps::{Form, INSTANCES, SERIES, SIGNS, Step, models, payloa
 
 const STAGES: [&str; 7] = ["Decode", "Encode", "Classify", "Fuse", "Refine", "Reconcile", "Segment"];
 
-static METHOD: LazyLock<MethodConfig> =
-    LazyLock::new(|| MethodConfig { mask_gate: MODELS[0].card().gate, ..MethodConfig::default() });
+static METHOD: LazyLock<MethodConfig> = LazyLock::new(|| MethodConfig::default().of(MODELS[0].card()));
 static REFERENCES: LazyLock<[Reference<'static>; 2]> =
     LazyLock::new(|| MODELS.each_ref().map(|model| Reference::new(model, &CLIENT, &METHOD)));
 

@@ -32,7 +32,7 @@ fn model(seed: u64) -> Model {
     let config = TrainConfig { width: 2, input_size: 32, context_hidden: 16, unet_width: 2, ..TrainConfig::default() };
     let mut card = config.card("random", "0");
     card.segmenter = true;
-    card.gate = METHOD.mask_gate;
+    (card.gate, card.context_radius) = (METHOD.mask_gate, METHOD.context_radius);
     Model::untrained(card, seed, Device::Cpu).expect("a model")
 }
 

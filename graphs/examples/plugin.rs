@@ -56,7 +56,7 @@ pub(crate) fn run(
     let registry = Registry::new();
     let telemetry = Telemetry::new(Metrics::register(&registry)?);
     let stages = Stages::start(Compute::on(Device::Cpu), Store::unbounded(), telemetry.clone(), Fault::default())?;
-    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let config = MethodConfig::default().of(model.card());
     let method = stages.load(model, config)?.digest;
     let heard = say.clone();
 

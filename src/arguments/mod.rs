@@ -109,7 +109,11 @@ pub struct Graphs {
 fn method(text: &str) -> Result<MethodConfig, String> {
     let read = || std::fs::read_to_string(text).map_err(|error| format!("{text}: {error}"));
     let json = if text.trim_start().starts_with('{') { text.to_owned() } else { read()? };
-    serde_json::from_str(&json).map_err(|error| error.to_string())
+    let given: serde_json::Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+    if let Some(name) = MethodConfig::OF_CARD.into_iter().find(|name| given.get(name).is_some()) {
+        return Err(format!("{name} is told by the card of the model"));
+    }
+    serde_json::from_value(given).map_err(|error| error.to_string())
 }
 
 /// A number of bytes, with K, M or G for 1024, 1024^2 or 1024^3.
@@ -152,6 +156,7 @@ mod tests {
         let given = method(r#"{"fuse_reach": 0, "refine": {"smooth": false}}"#).expect("numbers");
         assert_eq!((given.fuse_reach, given.refine.smooth, given.cam_threshold), (0, false, 0.7));
         assert!(method(r#"{"fuse_raech": 0}"#).expect_err("unknown").contains("fuse_raech"));
+        assert!(method(r#"{"mask_gate": 0.1}"#).expect_err("the card's").contains("mask_gate"));
         assert!(method("no/such/file").expect_err("missing").contains("no/such/file"));
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn run(
     let mut setup = Setup::new(Compute::on(Device::Cpu), Store::unbounded(), telemetry.clone())?;
     let weigh = weigh(&mut setup);
     let stages = setup.start(Fault::default())?;
-    let config = MethodConfig { mask_gate: model.card().gate, ..MethodConfig::default() };
+    let config = MethodConfig::default().of(model.card());
     let (method, rule) = (stages.load(model, config)?.digest, Quorum { least_mm2: 20.0, least_ml: 2.0 });
     let heard = say.clone();
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use crate::model::MapGrid;
+use crate::model::{Card, MapGrid};
 use crate::refine::RefineConfig;
 
 /// How evidence becomes masks. Every number is part of the name of a result: a changed number is a new version.
@@ -48,6 +48,15 @@ impl Default for MethodConfig {
 }
 
 impl MethodConfig {
+    /// The numbers that only the card of a model can tell: how far its context reaches, and where its masks begin.
+    pub const OF_CARD: [&str; 2] = ["context_radius", "mask_gate"];
+
+    /// These numbers with [those of a model's card](Self::OF_CARD).
+    #[must_use]
+    pub fn of(self, card: &Card) -> Self {
+        Self { context_radius: card.context_radius, mask_gate: card.gate, ..self }
+    }
+
     /// Where the cells of a model's maps lie to this method.
     #[must_use]
     pub fn grid(&self, maps: MapGrid) -> MapGrid {
@@ -107,5 +116,24 @@ impl Methods {
     #[must_use]
     pub fn get(&self, name: &Digest) -> Option<Arc<Method>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::card::tests::tiny;
+
+    #[test]
+    fn a_card_decides_its_own_numbers_and_no_others() {
+        let card = Card { context_radius: 3, gate: 0.25, ..tiny() };
+        let before = MethodConfig { fuse_reach: 1, ..MethodConfig::default() };
+        let [before, after] =
+            [before.clone(), before.of(&card)].map(|config| serde_json::to_value(config).expect("plain data"));
+        let (before, after) = (before.as_object().expect("numbers"), after.as_object().expect("numbers"));
+        let differ: Vec<&str> =
+            before.iter().filter(|(name, number)| after[*name] != **number).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(differ, MethodConfig::OF_CARD);
+        assert_eq!((&after["context_radius"], &after["mask_gate"]), (&3.into(), &0.25.into()));
     }
 }
