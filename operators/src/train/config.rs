@@ -120,10 +120,10 @@ impl Default for TrainConfig {
             validation: 0.15,
             coarse_epochs: 30,
             partners: 0.5,
-            classifier: StageConfig { epochs: 40, samples: 3200, batch: 16, learning_rate: 1e-3, weight_decay: 1e-4 },
+            classifier: StageConfig { epochs: 40, samples: 3200, batch: 8, learning_rate: 1e-3, weight_decay: 1e-4 },
             head: StageConfig { epochs: 10, samples: 2048, batch: 32, learning_rate: 2e-3, weight_decay: 1e-3 },
             cam: StageConfig { epochs: 10, samples: 4096, batch: 64, learning_rate: 1e-3, weight_decay: 1e-4 },
-            segmenter: StageConfig { epochs: 24, samples: 800, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
+            segmenter: StageConfig { epochs: 40, samples: 800, batch: 8, learning_rate: 2e-3, weight_decay: 1e-4 },
             student: Student::default(),
             self_training: 0,
         }
