@@ -54,27 +54,31 @@ impl Priority {
     }
 }
 
-/// At or above it, a series is positive: the gate of the masks.
-pub const POSITIVE: f32 = 0.5;
-/// At or above it, a series is positive beyond doubt, whatever the size of the bleed.
+/// At or above it, a positive series is so beyond doubt, whatever the size of the bleed.
 pub const CERTAIN: f32 = 0.9;
-/// At or above it, a series is worth a look before the others.
-pub const SUSPECT: f32 = 0.2;
-/// A bleed of this volume, mL, makes a positive series urgent.
+/// A bleed of this volume, mL, is urgent.
 pub const URGENT_ML: f64 = 1.0;
 
-/// The priority of a series by its probability and the volume of its masks.
+/// Whether a series of this probability is positive by its model's gate. What is one model's usual probability of a healthy head is
+/// another's of a bleed: only the gate tells them apart.
+#[must_use]
+pub fn is_positive(probability: f32, gate: f32) -> bool {
+    probability >= gate
+}
+
+/// The priority of a series by its probability, its model's gate and the volume of its masks.
 ///
 /// | priority | when |
 /// |---|---|
-/// | stat | probability >= 0.9, or >= 0.5 with >= 1 mL |
-/// | high | probability >= 0.2 otherwise |
-/// | routine | the rest |
+/// | stat | positive, and either >= 1 mL or a probability >= 0.9 |
+/// | high | either positive or >= 1 mL |
+/// | routine | neither |
 #[must_use]
-pub fn priority(probability: f32, volume_ml: f64) -> Priority {
-    if probability >= CERTAIN || (probability >= POSITIVE && volume_ml >= URGENT_ML) {
+pub fn priority(probability: f32, gate: f32, volume_ml: f64) -> Priority {
+    let (positive, large) = (is_positive(probability, gate), volume_ml >= URGENT_ML);
+    if positive && (large || probability >= CERTAIN) {
         Priority::Stat
-    } else if probability >= SUSPECT {
+    } else if positive || large {
         Priority::High
     } else {
         Priority::Routine
@@ -118,12 +122,14 @@ mod tests {
 
     #[test]
     fn priorities_change_at_their_bounds() {
-        assert_eq!(priority(0.9, 0.0), Priority::Stat);
-        assert_eq!(priority(0.5, 1.0), Priority::Stat);
-        assert_eq!(priority(0.5, 0.99), Priority::High);
-        assert_eq!(priority(0.49, 30.0), Priority::High);
-        assert_eq!(priority(0.2, 0.0), Priority::High);
-        assert_eq!(priority(0.19, 30.0), Priority::Routine);
+        for (gate, below) in [(0.25, 0.24), (0.5, 0.49), (0.75, 0.74)] {
+            assert_eq!(priority(0.9, gate, 0.0), Priority::Stat);
+            assert_eq!(priority(gate, gate, 1.0), Priority::Stat);
+            assert_eq!(priority(gate, gate, 0.99), Priority::High);
+            assert_eq!(priority(below, gate, 1.0), Priority::High, "no bleed that was drawn is left for later");
+            assert_eq!(priority(below, gate, 0.99), Priority::Routine);
+        }
+        assert_eq!(priority(0.94, 0.95, 0.0), Priority::Routine);
         assert!(Priority::Stat < Priority::Routine, "the most urgent comes first");
         assert_eq!(
             serde_json::to_string(&Priority::Stat).expect("plain data"),

@@ -99,7 +99,7 @@ impl Outcome {
             priority: measures.priority,
             probability_ppm: ppm(measures.probability),
             volume_ul: microliters(measures.volume_ml),
-            positive: measures.probability >= measure::POSITIVE,
+            positive: measure::is_positive(measures.probability, publication.method.config.mask_gate),
             slices: u32::try_from(publication.slices.len()).unwrap_or(u32::MAX),
             scanner: scanner.as_deref().unwrap_or(UNKNOWN_SCANNER).into(),
             acquired_s: headers().filter_map(acquired_s).min(),
@@ -241,6 +241,18 @@ pub(crate) mod tests {
         assert_eq!((&*outcome.scanner, outcome.acquired_s, outcome.patient), ("unknown", None, None));
         assert_eq!((outcome.slices, outcome.positive, outcome.probability_ppm), (2, true, 500_000));
         assert_eq!(Outcome::of(&publication(&[]), &MEASURES, &salt()), None, "withdrawn");
+    }
+
+    #[test]
+    fn the_gate_of_the_model_says_what_is_positive() {
+        for (gate, positive) in [(0.49, true), (0.5, true), (0.51, false)] {
+            let mut publication = publication(&[(0.5, None, None)]);
+            let mut method = (*publication.method).clone();
+            method.config.mask_gate = gate;
+            publication.method = Arc::new(method);
+            let outcome = Outcome::of(&publication, &MEASURES, &salt()).expect("not withdrawn");
+            assert_eq!(outcome.positive, positive, "{gate}");
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn report(publication: &Publication, latency_seconds: Latency) -> Report {
         completeness: publication.completeness.clone(),
         model: publication.method.name.clone(),
         probability,
-        priority: measure::priority(probability, volume_ml.segmentation),
+        priority: measure::priority(probability, publication.method.config.mask_gate, volume_ml.segmentation),
         subtypes: BTreeMap::new(),
         volume_ml,
         slices: publication.slices.iter().map(slice_report).collect(),
