@@ -9,6 +9,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::store::RecordError;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
@@ -179,6 +180,11 @@ impl ResNet {
             *stage = std::mem::take(stage).into_iter().map(Block::folded).collect();
         }
         self
+    }
+
+    /// The same network with the weights of another that has layers of the same shapes. Strides stay: they are no weights.
+    pub(crate) fn with_weights_of(self, other: &Self) -> Result<Self, RecordError> {
+        self.try_load_record(other.clone().into_record())
     }
 
     /// The maps of the last stage, `[batch, D, rows, columns]`.

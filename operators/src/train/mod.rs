@@ -49,7 +49,7 @@ pub(crate) use random::Random;
 
 use kernels::Device;
 
-use crate::model::{Card, Model, Network, connect};
+use crate::model::{Card, Model, ModelError, Network, connect};
 
 /// Trains encoder, sequence head and CAM head from slice labels: stages 1 to 3. `card` names the model ([`TrainConfig::card`]);
 /// its gate, counts and metrics are filled in, and where its maps look ([`aim`]). The encoder begins with the weights of `start` if it is given and of the same
@@ -72,7 +72,10 @@ pub fn train(
     let mut network = Network::new(&card, config.seed, &connect(device)?);
     if let Some(start) = start {
         card.same_encoder(start.card())?;
-        network.encoder = start.network().encoder.clone();
+        network.encoder = network
+            .encoder
+            .with_weights_of(&start.network().encoder)
+            .map_err(|error| ModelError::Weights { name: start.card().name.clone(), reason: error.to_string() })?;
     }
     let (network, slice_auc) = train_classifier(&card, network, images, &split, config, device, course)?;
     let features = Features::of(&Model::new(card.clone(), &network, device)?, images, &split)?;

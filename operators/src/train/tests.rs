@@ -259,6 +259,28 @@ fn a_training_goes_on_from_every_epoch_to_the_same_last_bit() {
 }
 
 #[test]
+fn a_training_begins_with_another_s_weights_and_has_its_own_strides() {
+    let (images, config) = images(4, &short(0));
+    let other = TrainConfig { last_stride_one: false, seed: 9, ..config.clone() };
+    let [plain, other] = [&config, &other].map(|config| {
+        let model = Model::untrained(config.card("toy", "1"), config.seed, Device::Cpu).unwrap();
+        (config, model)
+    });
+    let (pixels, side) = (vec![0.5; 2 * SIZE * SIZE], |model: &Model| model.map_grid().size[0]);
+    for ((config, own), (_, start)) in [(&plain, &other), (&other, &plain)] {
+        let mut course = |_: &Progress| {};
+        let begun =
+            train(config.card("toy", "1"), Some(start), &images, config, Device::Cpu, &mut Course::new(&mut course))
+                .unwrap();
+        let stages = |model: &Model| crate::model::import::export("toy", model.network()).unwrap();
+        assert!(stages(&begun) == stages(start) && stages(start) != stages(own));
+        assert_eq!(side(&begun), side(own));
+        let map = begun.encode(&pixels, 1).unwrap().remove(0).map;
+        assert_eq!(map.len(), begun.card().features() * side(own) * side(own));
+    }
+}
+
+#[test]
 fn stage_three_changes_exactly_the_cam_head() {
     use burn_store::ModuleSnapshot as _;
     let (images, config) = images(8, &toy());
