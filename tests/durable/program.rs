@@ -229,19 +229,22 @@ fn views_list_what_a_shadow_calls_otherwise_and_how_labels_agree() {
     assert_exit(&run(&[&dicom], Path::new(&at("out")), &more), 0);
     let views = json(&Path::new(&at("out")).join("views.json"));
     let summary = crate::support::summary(Path::new(&at("out")));
-    // A call is whether the series is positive, and how urgent.
+    // A call is whether the series is positive by the gate of the model that says so, and how urgent.
+    let shipped = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/hemoflow.json"));
+    let [gate, shadow_gate] = [shipped["gate"].as_f64().expect("a gate"), f64::from(MODELS[0].card().gate)];
     let shadows: BTreeMap<String, _> = entries(Path::new(&at("data")))
         .into_iter()
         .filter_map(|entry| match entry.event {
             Event::Published(published) if published.role == Role::Shadow => {
-                let urgency = priority(published.probability, published.volume_ml).word();
-                Some((published.key.series.to_string(), (published.probability >= 0.5, urgency)))
+                let urgency = priority(published.probability, MODELS[0].card().gate, published.volume_ml).word();
+                let positive = f64::from(published.probability) >= shadow_gate;
+                Some((published.key.series.to_string(), (positive, urgency)))
             }
             Event::Published(_) | Event::Changed { .. } | Event::Used { .. } | Event::Forgotten { .. } => None,
         })
         .collect();
     let flipped = |result: &&Value| {
-        let positive = result["probability"].as_f64().expect("a number") >= 0.5;
+        let positive = result["probability"].as_f64().expect("a number") >= gate;
         let urgency = result["priority"].as_str().expect("a word");
         (positive, urgency) != shadows[result["series_uid"].as_str().expect("a UID")]
     };
